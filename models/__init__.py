@@ -1,0 +1,1 @@
+"""What a model is: types, cards, adapters and the engine that runs them."""

@@ -1,0 +1,73 @@
+"""States the three-step contract that every model family fulfils, and finds the family that a card names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from models.card import ModelCard
+from models.errors import ModelError
+from models.types import Payload, Prediction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Sample(Protocol):
+    """One payload made ready for the accelerator."""
+
+    @property
+    def cost(self) -> float:
+        """What the sample takes up in a batch, in the unit of the family: megapixels, tokens, or seconds of audio."""
+        ...
+
+
+S = TypeVar("S", bound=Sample)
+R = TypeVar("R")
+
+
+class Adapter(Protocol[S, R]):
+    """A model in three steps, so that an engine can overlap them.
+
+    A batch is a list of samples, one for each payload, so the engine prepares every item as it arrives and puts the
+    batch together at the last moment. Order and length are kept through all steps, an empty list gives an empty list,
+    nothing is remembered between calls. ``prepare`` and ``read`` may run in several threads at once; ``forward`` runs
+    in one thread.
+    """
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[S]:
+        """CPU: make each payload ready on its own, without looking at its neighbours."""
+        ...
+
+    def forward(self, batch: Sequence[S]) -> R:
+        """Accelerator: put the batch together and run the network over it."""
+        ...
+
+    def read(self, raw: R, payloads: Sequence[Payload]) -> list[Prediction]:
+        """CPU: turn the network's output into one prediction for each payload."""
+        ...
+
+
+def load(card: ModelCard, folder: Path) -> Adapter[Any, Any]:
+    """Build the card's adapter from verified weights.
+
+    Args:
+        card: the model's card.
+        folder: where the weights lie (see models/weights.py). The family's module is imported only now.
+
+    Raises:
+        ModelError: the weights do not fit the card, or would have to be unpickled.
+    """
+    return import_module(f"models.adapters.{card.adapter}").load(card, folder)
+
+
+def build_random(card: ModelCard) -> Adapter[Any, Any]:
+    """Build the card's adapter at full size from its ``architecture`` with random weights (seeded), for benchmarks.
+
+    Raises:
+        ModelError: the card states no architecture.
+    """
+    if not card.architecture:
+        raise ModelError("bad_card", f"model '{card.name}' has no architecture to build with random weights; add one")
+    return import_module(f"models.adapters.{card.adapter}").build_random(card)

@@ -1,0 +1,67 @@
+"""Computes with boxes and masks: pure functions."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from models.types import Mask
+
+
+def clip_boxes(boxes_xyxy: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
+    """Boxes cut off at the image's edges.
+
+    Args:
+        boxes_xyxy: (n, 4) float, pixels.
+        size_hw: height and width of the image in pixels.
+
+    Returns:
+        (n, 4) float, 0 ≤ x ≤ width and 0 ≤ y ≤ height.
+    """
+    height, width = size_hw
+    return np.clip(boxes_xyxy, 0.0, np.array([width, height, width, height], dtype=np.float64))
+
+
+def area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Area of each box in square pixels: (n, 4) → (n,)."""
+    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0.0)  # (n, 2)
+    return sides[:, 0] * sides[:, 1]
+
+
+def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair: (n, 4), (m, 4) → (n, m) in [0, 1]; 0 where both are empty."""
+    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    sides = np.maximum(bottom_right - top_left, 0.0)  # (n, m, 2)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = area(a_xyxy)[:, None] + area(b_xyxy)[None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two (H, W) bool bitmaps; 1.0 when both are empty."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
+
+
+def encode_mask(bitmap: np.ndarray) -> Mask:
+    """COCO run-length encoding of an (H, W) bool bitmap."""
+    rle = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
+    height, width = bitmap.shape
+    return Mask(size_hw=(height, width), counts=cast(bytes, rle["counts"]).decode("ascii"))
+
+
+def decode_mask(mask: Mask) -> np.ndarray:
+    """The (H, W) bool bitmap of a run-length encoded mask."""
+    return coco_mask.decode({"size": list(mask.size_hw), "counts": mask.counts}).astype(bool)
+
+
+def mask_box(bitmap: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The tight xyxy box around an (H, W) bool bitmap's true pixels, or None where there are none."""
+    rows = np.flatnonzero(bitmap.any(axis=1))
+    columns = np.flatnonzero(bitmap.any(axis=0))
+    if rows.size == 0:
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

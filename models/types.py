@@ -1,0 +1,194 @@
+"""Names the values that travel through prelabel: items, payloads, annotations, predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Discriminator
+
+Media = Literal["image", "audio", "text"]
+Task = Literal["detection", "segmentation", "ner", "speech"]
+
+MEDIA_OF_TASK: dict[Task, Media] = {
+    "detection": "image",
+    "segmentation": "image",
+    "ner": "text",
+    "speech": "audio",
+}
+
+
+# ---- where a label applies -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeItem:
+    """The label applies to the item as a whole."""
+
+    kind: Literal["whole_item"] = "whole_item"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """An axis-aligned box: x1, y1, x2, y2 in pixels of the original image after EXIF orientation, origin top-left."""
+
+    xyxy: tuple[float, float, float, float]
+    kind: Literal["box"] = "box"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polygon:
+    """A closed ring of (x, y) points in pixels of the original image; the last point joins the first."""
+
+    points_xy: tuple[tuple[float, float], ...]
+    kind: Literal["polygon"] = "polygon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """A bitmap of the original image's size as COCO run-length encoding (column-major, compressed counts)."""
+
+    size_hw: tuple[int, int]
+    counts: str
+    kind: Literal["mask"] = "mask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSpan:
+    """The half-open range [start, end) of Unicode code points of the text as given."""
+
+    start: int
+    end: int
+    kind: Literal["text_span"] = "text_span"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSpan:
+    """The range from start to end in seconds from the beginning of the recording."""
+
+    start_s: float
+    end_s: float
+    kind: Literal["time_span"] = "time_span"
+
+
+Geometry = Annotated[WholeItem | Box | Polygon | Mask | TextSpan | TimeSpan, Discriminator("kind")]
+
+
+# ---- what comes in ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxPrompt:
+    """A box that asks a promptable model for the object in it; pixels, xyxy.
+
+    ``label`` names the class that the answer carries, ``parent_id`` the annotation that the box came from.
+    """
+
+    xyxy: tuple[float, float, float, float]
+    label: str = "object"
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointPrompt:
+    """Points on (1) and off (0) one object that a promptable model shall outline; pixels."""
+
+    points_xy: tuple[tuple[float, float], ...]
+    is_foreground: tuple[bool, ...]
+    label: str = "object"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """What the caller asks a promptable model for; empty means everything in the item."""
+
+    boxes: tuple[BoxPrompt, ...] = ()
+    points: tuple[PointPrompt, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to label: a reference to its content (exactly one of uri, text, data) and its slice keys."""
+
+    id: str
+    media: Media
+    uri: str | None = None
+    text: str | None = None
+    data: bytes | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+    prompts: Prompts = Prompts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """An item's bytes as fetched and not yet decoded: what crosses from the gateway to a model replica.
+
+    ``data`` holds the encoded image or audio file, or the text in UTF-8.
+    """
+
+    media: Media
+    data: bytes
+    prompts: Prompts = Prompts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePayload:
+    """A decoded image: (H, W, 3) uint8 RGB, EXIF orientation applied."""
+
+    image_rgb: np.ndarray
+    prompts: Prompts = Prompts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioPayload:
+    """Decoded speech: (n,) float32 mono in [-1, 1] at 16 kHz."""
+
+    samples: np.ndarray
+    sample_rate_hz: int = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPayload:
+    """A text as given; offsets count its Unicode code points."""
+
+    text: str
+
+
+Payload = ImagePayload | AudioPayload | TextPayload
+
+
+# ---- what a model says -----------------------------------------------------------------------------------------------
+
+AttributeValue = str | float | int | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One label, where it applies, and how sure the model says it is.
+
+    ``score`` is the model's own number in [0, 1]. ``confidence`` is P(this annotation is right) after calibration;
+    None until a calibration exists. ``id`` is unique within its prediction. ``text`` holds transcribed or marked text.
+    """
+
+    id: str
+    label: str
+    geometry: Geometry
+    score: float
+    confidence: float | None = None
+    text: str | None = None
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A model's annotations for one item and the signals it read off while making them (see models/signals.py)."""
+
+    annotations: tuple[Annotation, ...] = ()
+    signals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Literal["labels", "nothing_found"]:
+        return "labels" if self.annotations else "nothing_found"
