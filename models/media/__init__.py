@@ -1,0 +1,31 @@
+"""Turns an item's bytes into the payload that a model takes, safely."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from models.media import audio, image, text
+from models.media.limits import MediaLimits
+from models.types import AudioPayload, Content, ImagePayload, Payload, TextPayload
+
+__all__ = ["MediaLimits", "decode"]
+
+
+def decode(content: Content, limits: MediaLimits = MediaLimits()) -> Payload:
+    """Decode an item's bytes.
+
+    Whatever the bytes are, the only exception is ItemError, and sizes are checked before memory is spent on them. Safe
+    to call from several threads at once.
+
+    Raises:
+        ItemError: unreadable_image, unreadable_audio, invalid_text, wrong_media, or too_large.
+    """
+    match content.media:
+        case "image":
+            return ImagePayload(image_rgb=image.decode(content.data, limits), prompts=content.prompts)
+        case "audio":
+            return AudioPayload(samples=audio.decode(content.data, limits), sample_rate_hz=audio.SAMPLE_RATE_HZ)
+        case "text":
+            return TextPayload(text=text.decode(content.data, limits))
+        case unreachable:
+            assert_never(unreachable)

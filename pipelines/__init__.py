@@ -1,0 +1,1 @@
+"""What happens to items: fetched, labelled, judged, stored, reviewed."""

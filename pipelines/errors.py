@@ -1,0 +1,24 @@
+"""Names what can go wrong between prelabel and those who use its store and queues."""
+
+from __future__ import annotations
+
+from models.errors import PrelabelError
+
+
+class NotFoundError(PrelabelError):
+    """There is no such run, task or queue entry. Code: not_found."""
+
+    def __init__(self, code: str = "not_found", message: str = "not found") -> None:
+        super().__init__(code, message)
+
+
+class ConflictError(PrelabelError):
+    """Somebody or the clock was faster; nothing was changed.
+
+    Codes: stale_lease (the lease ran out or the task was served again), key_reused (the idempotency key already
+    names another task's review).
+    """
+
+
+class InvalidRequestError(PrelabelError):
+    """A caller's value cannot be used. Codes: invalid_annotations, invalid_argument."""
