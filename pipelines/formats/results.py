@@ -1,0 +1,67 @@
+"""Writes outcomes as results: the objects of the HTTP answer and the lines of results.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from pydantic import TypeAdapter
+
+from models.types import Annotation, Task
+from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What prelabel says about one item: its labels with scores and a decision, or the error that prevented them."""
+
+    id: str
+    task: Task
+    status: Literal["labels", "nothing_found", "failed"]
+    annotations: tuple[Annotation, ...] = ()
+    confidence: float | None = None
+    calibrated: bool = False
+    uncertainty: dict[str, float] = field(default_factory=dict)
+    signals: dict[str, float] = field(default_factory=dict)
+    decision: Decision | None = None
+    provenance: Provenance | None = None
+    error: Failure | None = None
+
+
+def result(outcome: Outcome) -> Result:
+    """An outcome as users see it."""
+    match outcome:
+        case Failed():
+            return Result(id=outcome.item.id, task=outcome.task, status="failed", error=outcome.failure)
+        case Labelled():
+            pre_label = outcome.pre_label
+            return Result(
+                id=outcome.item.id,
+                task=outcome.task,
+                status=pre_label.prediction.status,
+                annotations=pre_label.prediction.annotations,
+                confidence=pre_label.confidence,
+                calibrated=pre_label.calibrated,
+                uncertainty=pre_label.uncertainty,
+                signals=pre_label.prediction.signals,
+                decision=outcome.decision,
+                provenance=pre_label.provenance,
+            )
+
+
+def write(results: Iterable[Result], file: Path) -> None:
+    """JSON Lines in UTF-8, one result a line."""
+    with file.open("wb") as lines:
+        for line in results:
+            lines.write(orjson.dumps(RESULT.dump_python(line, mode="json")) + b"\n")
+
+
+def read(file: Path) -> list[Result]:
+    """The results of a JSON Lines file."""
+    return [RESULT.validate_json(line) for line in file.read_bytes().splitlines()]
+
+
+RESULT = TypeAdapter(Result)

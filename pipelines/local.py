@@ -1,0 +1,62 @@
+"""Runs a configuration's models in this process, one engine each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from models import weights
+from models.adapter import load
+from models.card import ModelCard
+from models.engine import Engine
+from models.errors import ModelError
+from models.media import MediaLimits, decode
+from models.types import Content, Prediction
+from pipelines.types import ModelUse
+
+
+def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[Engine, ModelUse]:
+    """Check the card's weights, build its adapter and put an engine around it.
+
+    Raises:
+        ModelError: the weights are missing, changed, unsafe, or do not fit the card.
+    """
+    found = weights.find(card, lock=weights.read_locks(lock_file).get(weights.key(card)))
+    adapter = load(card, found.path)
+    use = ModelUse(name=card.name, version=card.version, weights_digest=found.digest, config_digest=card.digest())
+    return Engine(adapter, decode=partial(decode, limits=media), limits=card.limits), use
+
+
+class LocalModels:
+    """The models of a configuration, each loaded when it is first needed, behind the flow's Models protocol."""
+
+    def __init__(self, cards: Mapping[str, ModelCard], lock_file: Path, media: MediaLimits) -> None:
+        self._cards = cards
+        self._lock_file = lock_file
+        self._media = media
+        self._loaded: dict[str, tuple[Engine, ModelUse]] = {}
+
+    async def predict(self, model: str, content: Content) -> Prediction:
+        engine, _ = self._get(model)
+        return await engine.predict(content)
+
+    async def are_ready(self) -> bool:
+        """Whether every model is loaded and its engine runs."""
+        for model in self._cards:
+            self._get(model)[0].check_health()
+        return True
+
+    def use_of(self, model: str) -> ModelUse:
+        return self._get(model)[1]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(engine.close() for engine, _ in self._loaded.values()))
+
+    def _get(self, model: str) -> tuple[Engine, ModelUse]:
+        if model not in self._cards:
+            raise ModelError("unknown_model", f"unknown model '{model}'; configured: {', '.join(sorted(self._cards))}")
+        if model not in self._loaded:
+            self._loaded[model] = load_engine(self._cards[model], self._lock_file, self._media)
+        return self._loaded[model]

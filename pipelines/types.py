@@ -1,0 +1,103 @@
+"""Names the values that an item turns into on its way through the flow: pre-labels, decisions, outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from models.types import Item, Prediction, Task
+
+Route = Literal["accept", "audit", "review", "scratch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """One deployed model, down to its bytes; the digests are sha256 in hex."""
+
+    name: str
+    version: str
+    weights_digest: str
+    config_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What made a pre-label. The model fields name the last model of a chain.
+
+    ``chain`` names every model that ran, in order, as ``name@version:digest`` with 12 digits of the weights' digest.
+    ``item_digest`` is the sha256 of the item's bytes as fetched.
+    """
+
+    model: str
+    model_version: str
+    weights_digest: str
+    config_digest: str
+    calibration_id: str | None
+    policy_id: str | None
+    item_digest: str
+    created_at: datetime
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreLabel:
+    """A prediction, how likely it is right as a whole, and how unsure the model is.
+
+    ``confidence`` is P(nothing of the prediction needs a correction); None until a calibration exists, and
+    ``calibrated`` says which. ``uncertainty`` is named, each value in [0, 1], 1 = no idea.
+    """
+
+    prediction: Prediction
+    confidence: float | None
+    calibrated: bool
+    uncertainty: dict[str, float]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What happens to a pre-label, and why.
+
+    accept: taken as it is. audit: taken, and checked by a human without their knowing. review: a human corrects it.
+    scratch: a human starts without it. ``queue`` names the review queue; None for accept. ``propensity`` is the
+    probability that a human sees the item, ``draw`` the random number in [0, 1) that decided.
+    """
+
+    route: Route
+    queue: str | None
+    reason: str
+    policy_id: str
+    threshold: float | None
+    propensity: float
+    draw: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an item has no pre-label; ``code`` is the error's code (see models/errors.py)."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """The outcome of an item that worked."""
+
+    item: Item
+    task: Task
+    pre_label: PreLabel
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The outcome of an item that did not work."""
+
+    item: Item
+    task: Task
+    failure: Failure
+
+
+Outcome = Labelled | Failed

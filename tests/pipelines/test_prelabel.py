@@ -1,0 +1,184 @@
+"""Checks the flow's order and its promises, with models that say what they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from models.errors import ItemError
+from models.types import Annotation, Box, Content, Item, Mask, Prediction, Prompts, Task
+from pipelines.policy import ThresholdPolicy
+from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
+from pipelines.tasks import TaskCard
+from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BOXES = Prediction(
+    annotations=(
+        Annotation(id="0", label="circle", geometry=Box(xyxy=(1, 2, 30, 40)), score=0.9),
+        Annotation(id="1", label="square", geometry=Box(xyxy=(5, 5, 9, 9)), score=0.7),
+    ),
+    signals={"min_score": 0.7, "no_miss": 0.9, "entropy_max": 0.8},
+)
+
+
+@dataclass
+class Scripted:
+    """Fetches, predicts and saves as a test says, and remembers what it was asked."""
+
+    answers: dict[str, Callable[[Content], Prediction]] = field(default_factory=dict)
+    asked: list[tuple[str, Content]] = field(default_factory=list)
+    saved: list[Outcome] = field(default_factory=list)
+
+    async def fetch(self, item: Item) -> Content:
+        if item.uri == "gone":
+            raise ItemError("not_found", "it is gone")
+        return Content(media=item.media, data=(item.uri or "").encode(), prompts=item.prompts)
+
+    async def predict(self, model: str, content: Content) -> Prediction:
+        self.asked.append((model, content))
+        if content.data == b"slow":
+            await asyncio.Event().wait()
+        return self.answers[model](content)
+
+    def use_of(self, model: str) -> ModelUse:
+        return ModelUse(name=model, version="1", weights_digest=model * 8, config_digest="c")
+
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> None:
+        self.saved += outcomes
+
+
+def masks(content: Content) -> Prediction:
+    annotations = tuple(
+        Annotation(
+            id=str(n),
+            label=prompt.label,
+            geometry=Mask(size_hw=(50, 50), counts="x"),
+            score=0.6 + n / 10,
+            parent_id=prompt.parent_id,
+        )
+        for n, prompt in enumerate(content.prompts.boxes)
+    )
+    return Prediction(annotations=annotations, signals={"min_score": 0.6, "stability_min": 0.95})
+
+
+def a_flow(scripted: Scripted) -> Flow:
+    policy = ThresholdPolicy(queue="images", accept_score=0.65)
+    tasks: dict[Task, TaskCard] = {
+        "detection": TaskCard(task="detection", models=("finder",)),
+        "segmentation": TaskCard(task="segmentation", models=("finder", "outliner")),
+    }
+    return Flow(
+        fetcher=scripted,
+        models=scripted,
+        tasks=tasks,
+        policies=dict.fromkeys(tasks, policy),
+        store=scripted,
+        clock=lambda: NOW,
+    )
+
+
+def an_image(uri: str = "a.jpg", *, task: Task = "detection") -> Request:
+    return Request(item=Item(id=uri, media="image", uri=uri), task=task)
+
+
+def labelled(outcome: Outcome) -> Labelled:
+    assert isinstance(outcome, Labelled), outcome
+    return outcome
+
+
+async def test_an_item_comes_out_with_scores_a_decision_and_its_origin() -> None:
+    flow = a_flow(Scripted({"finder": lambda _: BOXES}))
+
+    outcome = labelled(await pre_label(an_image(), flow))
+
+    assert outcome.pre_label.prediction == BOXES
+    assert outcome.pre_label.confidence is None
+    assert not outcome.pre_label.calibrated
+    assert outcome.pre_label.uncertainty == pytest.approx(
+        {"least_confidence": 0.3, "miss_risk": 0.1, "entropy_max": 0.8}
+    )
+    assert outcome.decision.route == "accept"
+    assert outcome.pre_label.provenance.item_digest == hashlib.sha256(b"a.jpg").hexdigest()
+    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder",)
+    assert outcome.pre_label.provenance.created_at == NOW
+
+
+async def test_a_detectors_boxes_prompt_the_segmenter_and_masks_name_their_boxes() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES, "outliner": masks})
+
+    outcome = labelled(await pre_label(an_image(task="segmentation"), a_flow(scripted)))
+
+    prediction = outcome.pre_label.prediction
+    assert [model for model, _ in scripted.asked] == ["finder", "outliner"]
+    assert [(a.id, a.label, a.parent_id) for a in prediction.annotations] == [
+        ("0", "circle", None),
+        ("1", "square", None),
+        ("m0", "circle", "0"),
+        ("m1", "square", "1"),
+    ]
+    assert prediction.signals["min_score"] == 0.6
+    assert prediction.signals["no_miss"] == 0.9
+    assert outcome.decision.route == "review"
+
+
+async def test_without_boxes_the_segmenter_is_not_asked() -> None:
+    scripted = Scripted({"finder": lambda _: Prediction(signals={"no_miss": 0.4})})
+
+    outcome = labelled(await pre_label(an_image(task="segmentation"), a_flow(scripted)))
+
+    assert [model for model, _ in scripted.asked] == ["finder"]
+    assert outcome.pre_label.prediction.status == "nothing_found"
+    assert outcome.decision.route == "review"
+
+
+async def test_outcomes_keep_the_order_and_one_failure_costs_nothing_else() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES})
+    requests = [an_image("a.jpg"), an_image("gone"), an_image("b.jpg")]
+
+    outcomes = await pre_label_all(requests, a_flow(scripted), run_id="r")
+
+    assert [outcome.item.id for outcome in outcomes] == ["a.jpg", "gone", "b.jpg"]
+    assert isinstance(outcomes[1], Failed)
+    assert outcomes[1].failure == Failure(code="not_found", message="it is gone")
+    assert isinstance(outcomes[0], Labelled)
+    assert isinstance(outcomes[2], Labelled)
+    assert scripted.saved == outcomes
+
+
+async def test_an_item_over_its_deadline_fails_and_the_others_are_kept() -> None:
+    flow = a_flow(Scripted({"finder": lambda _: BOXES}))
+
+    outcomes = await pre_label_all([an_image("slow"), an_image("a.jpg")], flow, run_id="r", deadline_s=0.05)
+
+    assert isinstance(outcomes[0], Failed)
+    assert outcomes[0].failure.code == "timeout"
+    assert isinstance(outcomes[1], Labelled)
+
+
+async def test_a_task_of_another_medium_or_not_deployed_fails_the_item() -> None:
+    flow = a_flow(Scripted())
+    text = Item(id="t", media="text", text="Ada")
+
+    wrong_media = await pre_label(Request(item=text, task="detection"), flow)
+    unknown = await pre_label(Request(item=text, task="ner"), flow)
+
+    assert isinstance(wrong_media, Failed)
+    assert wrong_media.failure.code == "wrong_media"
+    assert isinstance(unknown, Failed)
+    assert "deployed: detection, segmentation" in unknown.failure.message
+
+
+async def test_only_the_wanted_labels_are_kept_and_judged() -> None:
+    request = an_image()
+    request = replace(request, item=replace(request.item, prompts=Prompts(labels=("circle",))))
+
+    outcome = labelled(await pre_label(request, a_flow(Scripted({"finder": lambda _: BOXES}))))
+
+    assert [a.label for a in outcome.pre_label.prediction.annotations] == ["circle"]
+    assert outcome.pre_label.prediction.signals["min_score"] == 0.9
