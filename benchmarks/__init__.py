@@ -1,0 +1,1 @@
+"""Measures prelabel, side by side with what it is compared to."""

@@ -1,0 +1,98 @@
+"""Starts the real service in a process of its own and sends it load."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import yaml
+
+_START_S = 180.0
+
+
+@contextmanager
+def running(config: dict[str, object]) -> Iterator[str]:
+    """The service of a configuration on a free loopback port; yields its address."""
+    with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as folder:
+        port = _free_port()
+        file = Path(folder) / "prelabel.yaml"
+        file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
+        command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
+        with (Path(folder) / "log").open("w+") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own program
+            try:
+                _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=60)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{address}/readyz", trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"the service did not start: {log.read_text()[-2000:]}")
+
+
+async def label_all(address: str, bodies: Sequence[bytes], *, at_once: int) -> float:
+    """Send prepared /v1/prelabel bodies, so many at a time; returns the seconds until the last answer."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def send(client: httpx.AsyncClient, body: bytes) -> None:
+        async with slots:
+            response = await client.post("/v1/prelabel", content=body, headers={"Content-Type": "application/json"})
+        response.raise_for_status()
+        statuses = {result["status"] for result in response.json()["results"]}
+        if "failed" in statuses:
+            raise RuntimeError(f"an item of the benchmark failed: {response.text[:500]}")
+
+    async with httpx.AsyncClient(base_url=address, timeout=300.0, trust_env=False) as client:
+        start = time.perf_counter()
+        await asyncio.gather(*(send(client, body) for body in bodies))
+        return time.perf_counter() - start
+
+
+async def requests_per_second(address: str, path: str, *, connections: int, seconds: float) -> float:
+    """GET requests answered per second over kept connections, each sending its next on the answer (closed loop)."""
+    url = urlsplit(address)
+    request = f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode()
+    deadline = time.perf_counter() + seconds
+
+    async def ask() -> int:
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        answered = 0
+        while time.perf_counter() < deadline:
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise RuntimeError(f"{path} answered {head[:60]!r}")
+            await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
+            answered += 1
+        writer.close()
+        return answered
+
+    start = time.perf_counter()
+    answered = await asyncio.gather(*(ask() for _ in range(connections)))
+    return sum(answered) / (time.perf_counter() - start)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,275 @@
+"""Serves review tasks to people: leases, heartbeats, and answers that count once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Numeric, and_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from models.types import Annotation, Item, Task
+from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
+from pipelines.store import queries, rows
+from pipelines.store.jsonb import storable, to_json
+from pipelines.store.store import Store
+from pipelines.store.tables import audit_log, review_tasks, reviews
+from pipelines.store.values import Review
+from pipelines.types import PreLabel
+
+_MOST_AT_ONCE = 1000  # tasks in one claim
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewTask:
+    """One item in a reviewer's hands until ``lease_until``.
+
+    ``attempt`` counts how often the task was served; whoever answers has to name it. ``reason`` is the policy's; it
+    tells an audit from a review, so it is for those who run the queue, not for the reviewer's screen.
+    """
+
+    id: int
+    queue: str
+    item: Item
+    task: Task
+    pre_label: PreLabel
+    reason: str
+    priority: float
+    attempt: int
+    lease_until: datetime
+
+
+class ReviewQueue:
+    """The review queues of a store.
+
+    A lease runs by the database's clock. Whoever let it run out has lost the task, even if nobody else took it since:
+    heartbeat, release and submit then raise ConflictError (stale_lease) and change nothing.
+    """
+
+    def __init__(self, store: Store, *, max_expiries: int = 5) -> None:
+        self._engine = store.engine
+        self._max_expiries = max_expiries
+
+    async def claim(self, queue: str, *, reviewer: str, n: int = 1, lease_s: float = 600.0) -> list[ReviewTask]:
+        """Take up to ``n`` tasks: highest priority first, oldest first among equals.
+
+        Raises:
+            InvalidRequestError: ``n``, ``lease_s`` or the reviewer's name is out of range.
+        """
+        if not 1 <= n <= _MOST_AT_ONCE:
+            raise InvalidRequestError("invalid_argument", f"n must be from 1 to {_MOST_AT_ONCE}; got {n}")
+        arguments = {
+            "queue": storable(queue),
+            "reviewer": _short("reviewer", reviewer),
+            "n": n,
+            "lease_s": _lease(lease_s),
+            "max_expiries": self._max_expiries,
+        }
+        async with self._engine.begin() as connection:
+            leases = {row.id: row for row in await connection.execute(queries.CLAIM, arguments)}
+            if not leases:
+                return []
+            found = await connection.execute(queries.review_tasks_with_content(leases))
+            return [_review_task(row, leases[row["task_id"]]) for row in found.mappings()]
+
+    async def heartbeat(self, task_id: int, attempt: int, *, reviewer: str, lease_s: float = 600.0) -> datetime:
+        """Keep a task for another ``lease_s`` seconds from now; answers until when.
+
+        Raises:
+            NotFoundError: no such task.
+            ConflictError: the lease is no longer this reviewer's.
+        """
+        until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, _lease(lease_s))
+        async with self._engine.begin() as connection:
+            await _hold_task(connection, task_id)
+            return await _change_leased(connection, task_id, attempt, reviewer, {"lease_until": until})
+
+    async def release(self, task_id: int, attempt: int, *, reviewer: str) -> None:
+        """Hand a task back unanswered; it can be claimed at once.
+
+        Raises:
+            NotFoundError: no such task.
+            ConflictError: the lease is no longer this reviewer's.
+        """
+        async with self._engine.begin() as connection:
+            await _hold_task(connection, task_id)
+            await _change_leased(connection, task_id, attempt, reviewer, _unleased("pending"))
+            await _log(connection, "released", task_id, attempt, reviewer)
+
+    async def submit(
+        self,
+        task_id: int,
+        attempt: int,
+        *,
+        reviewer: str,
+        annotations: Sequence[Annotation] | Sequence[Mapping[str, Any]],
+        seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Review:
+        """Answer a task. The review is stored beside the pre-label and the task is done, in one transaction.
+
+        Args:
+            annotations: all that is right about the item, as values or as their JSON; empty means nothing is there.
+            seconds: how long the reviewer worked on it.
+            idempotency_key: a reviewer who repeats a key gets the first answer again, without a second review.
+
+        Raises:
+            NotFoundError: no such task.
+            ConflictError: the lease is no longer this reviewer's, or the key was used for another task.
+            InvalidRequestError: the annotations cannot be read, or the seconds or the key are out of range.
+        """
+        answer = {
+            "task_id": task_id,
+            "attempt": attempt,
+            "reviewer": storable(reviewer),
+            "annotations": _annotations(annotations),
+            "seconds": _seconds(seconds),
+            "idempotency_key": None if idempotency_key is None else _short("idempotency_key", idempotency_key),
+        }
+        async with self._engine.begin() as connection:
+            await _hold_task(connection, task_id)
+            if earlier := await _earlier_answer(connection, answer):
+                return earlier
+            await _change_leased(connection, task_id, attempt, reviewer, _unleased("done"))
+            await _log(connection, "submitted", task_id, attempt, reviewer)
+            return await _store_answer(connection, answer)
+
+
+# ---- steps -----------------------------------------------------------------------------------------------------------
+
+
+def _review_task(row: Any, lease: Any) -> ReviewTask:
+    return ReviewTask(
+        id=lease.id,
+        queue=row["task_queue"],
+        item=rows.item(row),
+        task=row["task"],
+        pre_label=rows.pre_label(row),
+        reason=row["reason"],
+        priority=row["priority"],
+        attempt=lease.attempt,
+        lease_until=lease.lease_until,
+    )
+
+
+async def _hold_task(connection: AsyncConnection, task_id: int) -> None:
+    """Let one transaction at a time change a task."""
+    same_id = select(review_tasks.c.id).where(review_tasks.c.id == task_id).with_for_update()
+    if not 0 < task_id < 2**63 or (await connection.execute(same_id)).first() is None:
+        raise NotFoundError(message=f"no review task {task_id}; use the id that claim gave")
+
+
+async def _earlier_answer(connection: AsyncConnection, answer: Mapping[str, Any]) -> Review | None:
+    """The review that this reviewer already gave under this key."""
+    if answer["idempotency_key"] is None:
+        return None
+    same_key = select(*rows.REVIEW_COLUMNS).where(
+        reviews.c.reviewer == answer["reviewer"], reviews.c.idempotency_key == answer["idempotency_key"]
+    )
+    found = (await connection.execute(same_key)).mappings().first()
+    if found is None:
+        return None
+    if found["review_task_id"] != answer["task_id"]:
+        raise _key_reused(answer)
+    return rows.review(found)
+
+
+async def _store_answer(connection: AsyncConnection, answer: Mapping[str, Any]) -> Review:
+    statement = insert(reviews).values(answer).on_conflict_do_nothing(constraint="reviews_idempotency")
+    stored = (await connection.execute(statement.returning(*rows.REVIEW_COLUMNS))).mappings().first()
+    if stored is None:  # another task took the key a moment ago
+        raise _key_reused(answer)
+    return rows.review(stored)
+
+
+async def _change_leased(
+    connection: AsyncConnection, task_id: int, attempt: int, reviewer: str, values: Mapping[str, Any]
+) -> Any:
+    """Change a held task if the fence stands (leased to this reviewer, under this attempt, still running).
+
+    Returns:
+        When its lease ends.
+    """
+    fence = and_(
+        review_tasks.c.state == "leased",
+        review_tasks.c.attempt == cast(str(attempt), Numeric),  # whatever number the caller names
+        review_tasks.c.lease_owner == storable(reviewer),
+        review_tasks.c.lease_until > func.clock_timestamp(),
+    )
+    change = update(review_tasks).where(review_tasks.c.id == task_id, fence).values(**values)
+    changed = (await connection.execute(change.returning(review_tasks.c.lease_until))).first()
+    if changed is None:
+        raise await _why_not(connection, task_id, attempt, reviewer)
+    return changed.lease_until
+
+
+async def _why_not(connection: AsyncConnection, task_id: int, attempt: int, reviewer: str) -> ConflictError:
+    found = (await connection.execute(select(review_tasks).where(review_tasks.c.id == task_id))).one()
+    if found.state == "leased" and (found.attempt, found.lease_owner) == (attempt, storable(reviewer)):
+        now = "the lease has run out"
+    elif found.state == "leased":
+        now = f"it has been served as attempt {found.attempt}"
+    else:
+        now = f"it is {found.state} since attempt {found.attempt}"
+    return ConflictError(
+        "stale_lease",
+        f"task {task_id} is not leased to '{reviewer}' under attempt {attempt}: {now}; claim a task again",
+    )
+
+
+async def _log(connection: AsyncConnection, action: str, task_id: int, attempt: int, reviewer: str) -> None:
+    row = {"action": action, "actor": storable(reviewer), "task_id": task_id, "attempt": attempt}
+    await connection.execute(insert(audit_log).values(row))
+
+
+def _unleased(state: str) -> dict[str, Any]:
+    return {"state": state, "lease_owner": None, "lease_until": None}
+
+
+def _key_reused(answer: Mapping[str, Any]) -> ConflictError:
+    return ConflictError(
+        "key_reused",
+        f"idempotency key '{answer['idempotency_key']}' already answered another task; "
+        f"send task {answer['task_id']} under a key of its own",
+    )
+
+
+# ---- values from outside ---------------------------------------------------------------------------------------------
+
+
+def _annotations(given: object) -> Any:
+    try:
+        return to_json(rows.ANNOTATIONS.dump_python(rows.ANNOTATIONS.validate_python(given), warnings=False))
+    except (TypeError, ValueError) as err:
+        details = (
+            "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
+            if isinstance(err, ValidationError)
+            else str(err)
+        )
+        raise InvalidRequestError("invalid_annotations", f"these are not annotations: {details}") from err
+
+
+def _short(what: str, value: str) -> str:
+    if not 1 <= len(value) <= _LONGEST_NAME:
+        raise InvalidRequestError(
+            "invalid_argument", f"{what} must have 1 to {_LONGEST_NAME} characters; got {len(value)}"
+        )
+    return storable(value)
+
+
+def _lease(lease_s: float) -> float:
+    if not 0.0 < lease_s <= 30 * 86_400.0:
+        raise InvalidRequestError("invalid_argument", f"lease_s must be above 0 and at most 30 days; got {lease_s}")
+    return lease_s
+
+
+def _seconds(seconds: float | None) -> float | None:
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0.0):
+        raise InvalidRequestError("invalid_argument", f"seconds must be a number from 0 up; got {seconds}")
+    return seconds

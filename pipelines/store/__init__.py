@@ -1,0 +1,1 @@
+"""Keeps everything that happened to an item in PostgreSQL."""

@@ -1,0 +1,143 @@
+"""Asks for a run's results and counts, for the state of the queues, and for tasks to review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Select, and_, case, func, select, text
+
+from pipelines.store import rows
+from pipelines.store.jsonb import storable
+from pipelines.store.tables import decisions, failures, items, prelabels, review_tasks, reviews
+
+# One statement. Of the tasks that nobody holds, or whose lease has run out, it takes the most urgent, oldest first
+# among equals, and steps over rows that another claim is taking. A task whose lease has run out too often is set
+# aside as dead, so that an item which kills its reviewer's client cannot circle for ever.
+CLAIM = text("""
+WITH buried AS (
+    UPDATE review_tasks
+    SET state = 'dead', expiries = expiries + 1, lease_owner = NULL, lease_until = NULL
+    WHERE id IN (
+        SELECT id FROM review_tasks
+        WHERE queue = :queue AND state = 'leased' AND lease_until <= now() AND expiries + 1 >= :max_expiries
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, attempt
+), chosen AS (
+    SELECT id FROM review_tasks
+    WHERE queue = :queue AND state IN ('pending', 'leased')
+        AND (state = 'pending' OR (lease_until <= now() AND expiries + 1 < :max_expiries))
+    ORDER BY priority DESC, id
+    LIMIT :n
+    FOR UPDATE SKIP LOCKED
+), served AS (
+    UPDATE review_tasks AS task
+    SET state = 'leased',
+        attempt = task.attempt + 1,
+        expiries = task.expiries + (task.state = 'leased')::int,
+        lease_owner = :reviewer,
+        lease_until = clock_timestamp() + :lease_s * interval '1 second'
+    FROM chosen
+    WHERE task.id = chosen.id
+    RETURNING task.id, task.attempt, task.lease_until
+), logged AS (
+    INSERT INTO audit_log (action, actor, task_id, attempt)
+    SELECT 'buried', 'clock', id, attempt FROM buried
+    UNION ALL
+    SELECT 'served', :reviewer, id, attempt FROM served
+)
+SELECT id, attempt, lease_until FROM served
+""")
+
+
+def labelled_page(run_id: str, after: int, limit: int) -> Select[Any]:
+    """Pre-labels behind position ``after``, in order, each with its item, decision and review."""
+    return (
+        select(
+            prelabels.c.id.label("position"),
+            *rows.ITEM_COLUMNS,
+            *rows.PRE_LABEL_COLUMNS,
+            *rows.DECISION_COLUMNS,
+            *rows.REVIEW_COLUMNS,
+        )
+        .select_from(
+            prelabels.join(items)
+            .join(decisions)
+            .outerjoin(review_tasks, review_tasks.c.prelabel_id == prelabels.c.id)
+            .outerjoin(reviews, reviews.c.task_id == review_tasks.c.id)
+        )
+        .where(prelabels.c.run_id == storable(run_id), prelabels.c.id > after)
+        .order_by(prelabels.c.id)
+        .limit(limit)
+    )
+
+
+def failed_page(run_id: str, after: int, limit: int) -> Select[Any]:
+    """Failures behind position ``after``, in order, each with its item."""
+    return (
+        select(
+            failures.c.id.label("position"),
+            *rows.ITEM_COLUMNS,
+            failures.c.task,
+            failures.c.code,
+            failures.c.message,
+        )
+        .select_from(failures.join(items))
+        .where(failures.c.run_id == storable(run_id), failures.c.id > after)
+        .order_by(failures.c.id)
+        .limit(limit)
+    )
+
+
+def count_labelled(run_id: str) -> Select[Any]:
+    statuses = {name: prelabels.c.status == name for name in ("labels", "nothing_found")}
+    routes = {name: decisions.c.route == name for name in ("accept", "audit", "review", "scratch")}
+    counted = (func.count().filter(condition).label(name) for name, condition in (statuses | routes).items())
+    return (
+        select(prelabels.c.task, *counted)
+        .select_from(prelabels.join(decisions))
+        .where(prelabels.c.run_id == storable(run_id))
+        .group_by(prelabels.c.task)
+    )
+
+
+def count_failed(run_id: str) -> Select[Any, int]:
+    return (
+        select(failures.c.task, func.count().label("failed"))
+        .where(failures.c.run_id == storable(run_id))
+        .group_by(failures.c.task)
+    )
+
+
+def queue_overviews() -> Select[Any]:
+    is_expired = and_(review_tasks.c.state == "leased", review_tasks.c.lease_until <= func.now())
+    state = case((is_expired, "pending"), else_=review_tasks.c.state)
+    return (
+        select(
+            review_tasks.c.queue.label("name"),
+            *(func.count().filter(state == name).label(name) for name in ("pending", "leased", "done", "dead")),
+            func.min(review_tasks.c.created_at).filter(state == "pending").label("oldest"),
+        )
+        .group_by(review_tasks.c.queue)
+        .order_by(review_tasks.c.queue)
+    )
+
+
+def review_tasks_with_content(task_ids: Iterable[int]) -> Select[Any]:
+    """What a reviewer needs of each task, most urgent first."""
+    return (
+        select(
+            review_tasks.c.id.label("task_id"),
+            review_tasks.c.queue.label("task_queue"),
+            review_tasks.c.priority,
+            decisions.c.reason,
+            *rows.ITEM_COLUMNS,
+            *rows.PRE_LABEL_COLUMNS,
+        )
+        .select_from(
+            review_tasks.join(prelabels).join(items).join(decisions, decisions.c.prelabel_id == prelabels.c.id)
+        )
+        .where(review_tasks.c.id.in_(task_ids))
+        .order_by(review_tasks.c.priority.desc(), review_tasks.c.id)
+    )

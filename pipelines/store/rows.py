@@ -1,0 +1,226 @@
+"""Turns outcomes into rows and rows into outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping
+
+from models.types import Annotation, Item, Prediction, Prompts
+from pipelines.store.jsonb import storable, to_json
+from pipelines.store.tables import decisions, items, prelabels, reviews
+from pipelines.store.values import Review
+from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, PreLabel, Provenance
+
+Row = dict[str, Any]
+Key = tuple[str, str]  # item id and task: what names an outcome within a run
+
+_LONGEST_ID = 1024  # bytes in UTF-8
+
+ANNOTATIONS = TypeAdapter(tuple[Annotation, ...])
+_PREDICTION = TypeAdapter(Prediction)
+_PROMPTS = TypeAdapter(Prompts)
+_PROVENANCE = TypeAdapter(Provenance)
+
+ITEM_COLUMNS = tuple(column.label(f"item_{column.key}") for column in items.c if column.key != "run_id")
+PRE_LABEL_COLUMNS = (
+    prelabels.c.task,
+    prelabels.c.prediction,
+    prelabels.c.confidence,
+    prelabels.c.calibrated,
+    prelabels.c.uncertainty,
+    prelabels.c.provenance,
+)
+DECISION_COLUMNS = (
+    decisions.c.route,
+    decisions.c.queue,
+    decisions.c.reason,
+    decisions.c.policy_id,
+    decisions.c.threshold,
+    decisions.c.propensity,
+    decisions.c.draw,
+)
+REVIEW_COLUMNS = tuple(column.label(f"review_{column.key}") for column in reviews.c)
+
+
+# ---- into the database -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledRows:
+    """What one pre-label adds to the tables; ``review_task`` where a human has to see it."""
+
+    prelabel: Row
+    decision: Row
+    review_task: Row | None
+
+
+def item_id(given: str) -> str:
+    """The id under which an item is stored. An index entry holds 2.7 kB, so a very long id ends in its digest."""
+    encoded = storable(given).encode()
+    if len(encoded) <= _LONGEST_ID:
+        return encoded.decode()
+    return encoded[:_LONGEST_ID].decode(errors="ignore") + "…" + hashlib.sha256(encoded).hexdigest()
+
+
+def key_of(row: Row | RowMapping) -> Key:
+    return row["item_id"], row["task"]
+
+
+def rows_of(outcome: Outcome) -> LabelledRows | Row:
+    """The rows of a pre-label, or the row of a failure.
+
+    A pre-label with numbers that the store refuses becomes a failure; its neighbours are not affected.
+    """
+    if isinstance(outcome, Failed):
+        return failure_row(outcome)
+    try:
+        to_json(_PROMPTS.dump_python(outcome.item.prompts, warnings=False))
+        return LabelledRows(
+            prelabel=prelabel_row(outcome),
+            decision=decision_row(outcome.decision),
+            review_task=None if outcome.decision.route == "accept" else review_task_row(outcome),
+        )
+    except (TypeError, ValueError) as err:
+        failure = Failure(code="invalid_prediction", message=f"what the model said cannot be stored: {err}")
+        return failure_row(Failed(item=outcome.item, task=outcome.task, failure=failure))
+
+
+def item_row(outcome: Outcome) -> Row:
+    item = outcome.item
+    try:
+        prompts = to_json(_PROMPTS.dump_python(item.prompts, warnings=False))
+    except (TypeError, ValueError):  # only an item that failed can carry such prompts; see rows_of
+        prompts = {}
+    return {
+        "id": item_id(item.id),
+        "media": item.media,
+        "uri": None if item.uri is None else storable(item.uri),
+        "text": None if item.text is None else storable(item.text),
+        "meta": to_json(item.meta),
+        "prompts": prompts,
+        "digest": _digest(outcome),
+    }
+
+
+def prelabel_row(labelled: Labelled) -> Row:
+    pre_label = labelled.pre_label
+    for name, value in pre_label.uncertainty.items():
+        _must_be_share(f"uncertainty '{name}'", value)
+    if pre_label.confidence is not None:
+        _must_be_share("confidence", pre_label.confidence)
+    return {
+        "item_id": item_id(labelled.item.id),
+        "task": labelled.task,
+        "status": pre_label.prediction.status,
+        "prediction": to_json(_PREDICTION.dump_python(pre_label.prediction, warnings=False)),
+        "confidence": pre_label.confidence,
+        "calibrated": pre_label.calibrated,
+        "uncertainty": to_json(pre_label.uncertainty),
+        "provenance": to_json(_PROVENANCE.dump_python(pre_label.provenance, warnings=False)),
+    }
+
+
+def decision_row(decision: Decision) -> Row:
+    _must_be_share("propensity", decision.propensity)
+    for name, value in (("threshold", decision.threshold), ("draw", decision.draw)):
+        if value is not None and value != value:
+            raise ValueError(f"wanted a number as {name}; got {value}")
+    return {
+        "route": decision.route,
+        "queue": None if decision.queue is None else storable(decision.queue),
+        "reason": storable(decision.reason),
+        "policy_id": storable(decision.policy_id),
+        "threshold": decision.threshold,
+        "propensity": decision.propensity,
+        "draw": decision.draw,
+    }
+
+
+def failure_row(failed: Failed) -> Row:
+    return {
+        "item_id": item_id(failed.item.id),
+        "task": failed.task,
+        "code": storable(failed.failure.code),
+        "message": storable(failed.failure.message),
+    }
+
+
+def review_task_row(labelled: Labelled) -> Row:
+    """The review task of an item that a human has to see.
+
+    The priority is the largest of the pre-label's uncertainties (1.0 where there is none), for every route alike: a
+    reviewer must not be able to tell an audit by its place in the queue.
+    """
+    return {
+        "queue": storable(labelled.decision.queue or "default"),
+        "priority": max(labelled.pre_label.uncertainty.values(), default=1.0),
+    }
+
+
+def _digest(outcome: Outcome) -> str | None:
+    if isinstance(outcome, Labelled):
+        return storable(outcome.pre_label.provenance.item_digest)
+    item = outcome.item
+    content = item.data if item.text is None else item.text.encode("utf-8", "surrogatepass")
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _must_be_share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"wanted {name} in [0, 1]; got {value}")
+
+
+# ---- out of the database ---------------------------------------------------------------------------------------------
+
+
+def item(row: RowMapping) -> Item:
+    """The item as stored: its reference and slice keys. Bytes that came with the request are not kept."""
+    return Item(
+        id=row["item_id"],
+        media=row["item_media"],
+        uri=row["item_uri"],
+        text=row["item_text"],
+        meta=row["item_meta"],
+        prompts=_PROMPTS.validate_python(row["item_prompts"]),
+    )
+
+
+def pre_label(row: RowMapping) -> PreLabel:
+    return PreLabel(
+        prediction=_PREDICTION.validate_python(row["prediction"]),
+        confidence=row["confidence"],
+        calibrated=row["calibrated"],
+        uncertainty=row["uncertainty"],
+        provenance=_PROVENANCE.validate_python(row["provenance"]),
+    )
+
+
+def labelled(row: RowMapping) -> Labelled:
+    decision = Decision(**{column.key: row[column.key] for column in DECISION_COLUMNS})
+    return Labelled(item=item(row), task=row["task"], pre_label=pre_label(row), decision=decision)
+
+
+def failed(row: RowMapping) -> Failed:
+    return Failed(item=item(row), task=row["task"], failure=Failure(code=row["code"], message=row["message"]))
+
+
+def review_of_result(row: RowMapping) -> Review | None:
+    if row["review_id"] is None:
+        return None
+    return review(row)
+
+
+def review(row: RowMapping) -> Review:
+    return Review(
+        id=row["review_id"],
+        task_id=row["review_task_id"],
+        attempt=row["review_attempt"],
+        reviewer=row["review_reviewer"],
+        annotations=ANNOTATIONS.validate_python(row["review_annotations"]),
+        seconds=row["review_seconds"],
+        submitted_at=row["review_submitted_at"],
+    )

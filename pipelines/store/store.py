@@ -1,0 +1,243 @@
+"""Keeps runs, items, pre-labels, decisions and failures, and queues what a human must see."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Insert,
+    RowMapping,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from models.types import Task
+from pipelines.errors import NotFoundError
+from pipelines.store import engine as database
+from pipelines.store import queries, rows
+from pipelines.store.jsonb import storable
+from pipelines.store.rows import Key, LabelledRows, Row
+from pipelines.store.tables import decisions, failures, items, prelabels, review_tasks, runs
+from pipelines.store.values import QueueOverview, Result, Run, RunStatus, TaskCounts
+from pipelines.types import Outcome
+
+
+class Store:
+    """The database, opened. Safe to share between the tasks of one event loop."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(url: str, *, pool_size: int = 5) -> AsyncIterator[Store]:
+        """Connect, bring the tables up to date, and close at the end.
+
+        Raises:
+            ConfigError: the URL is not PostgreSQL's, or nothing answers there.
+        """
+        engine = database.create(url, pool_size=pool_size)
+        try:
+            await database.migrate(engine)
+            yield Store(engine)
+        finally:
+            await engine.dispose()
+
+    async def is_reachable(self) -> bool:
+        """Whether the database answers now."""
+        try:
+            async with self.engine.connect() as connection:
+                await connection.execute(select(1))
+        except OperationalError:
+            return False
+        return True
+
+    # ---- runs --------------------------------------------------------------------------------------------------------
+
+    async def start_run(self, name: str, *, run_id: str | None = None) -> str:
+        """Note the beginning of a run and return its id. With the id of a known run this resumes it."""
+        row = {"id": storable(run_id or uuid.uuid4().hex), "name": storable(name)}
+        resume = (
+            insert(runs)
+            .values(row)
+            .on_conflict_do_update(index_elements=["id"], set_={"status": "running", "finished_at": None})
+        )
+        async with self.engine.begin() as connection:
+            await connection.execute(resume)
+        return row["id"]
+
+    async def finish_run(self, run_id: str, *, status: RunStatus = "done") -> None:
+        async with self.engine.begin() as connection:
+            done = await connection.execute(
+                update(runs).where(runs.c.id == storable(run_id)).values(status=status, finished_at=func.now())
+            )
+            if done.rowcount == 0:
+                raise _no_run(run_id)
+
+    async def run(self, run_id: str) -> Run:
+        async with self.engine.connect() as connection:
+            found = (await connection.execute(select(runs).where(runs.c.id == storable(run_id)))).mappings().first()
+        if found is None:
+            raise _no_run(run_id)
+        return Run(**found)
+
+    async def runs(self, *, limit: int = 100) -> list[Run]:
+        """The runs, newest first."""
+        newest = select(runs).order_by(runs.c.created_at.desc(), runs.c.id).limit(limit)
+        async with self.engine.connect() as connection:
+            return [Run(**row) for row in (await connection.execute(newest)).mappings()]
+
+    # ---- outcomes in -------------------------------------------------------------------------------------------------
+
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> None:
+        """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
+
+        Saving again is harmless: the first pre-label of an item and task stays, with its decision and its review; a
+        later pre-label replaces a failure; a later failure replaces a failure. An outcome with numbers that cannot be
+        stored is kept as a failure (invalid_prediction). Code points that PostgreSQL cannot hold become U+FFFD.
+
+        Raises:
+            NotFoundError: no such run.
+        """
+        run_id = storable(run_id)
+        stored = [rows.rows_of(outcome) for outcome in outcomes]
+        async with self.engine.begin() as connection:
+            await _hold_run(connection, run_id)
+            await _save_items(connection, outcomes, run_id)
+            await _save_labelled(connection, [row for row in stored if isinstance(row, LabelledRows)], run_id)
+            await _save_failed(connection, [row for row in stored if not isinstance(row, LabelledRows)], run_id)
+
+    # ---- outcomes out ------------------------------------------------------------------------------------------------
+
+    async def labelled_ids(self, run_id: str, *, task: Task, item_ids: Iterable[str]) -> set[str]:
+        """Which of these items already have a pre-label in the run: what a resumed run may skip."""
+        by_stored = {rows.item_id(item_id): item_id for item_id in item_ids}
+        keys = [(stored_id, task) for stored_id in by_stored]
+        known = select(prelabels.c.item_id).where(_named(prelabels, storable(run_id), keys))
+        async with self.engine.connect() as connection:
+            return {by_stored[row.item_id] for row in await connection.execute(known)}
+
+    async def results(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Result]:
+        """A page of the run's outcomes in the order in which they were stored.
+
+        Args:
+            after: the position of the last result of the page before; 0 for the first page.
+            limit: how many at most; fewer come back only at the end.
+        """
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")  # both tables as of one moment
+            good = (await connection.execute(queries.labelled_page(run_id, after, limit))).mappings().all()
+            bad = (await connection.execute(queries.failed_page(run_id, after, limit))).mappings().all()
+        page = [
+            Result(position=row["position"], outcome=rows.labelled(row), review=rows.review_of_result(row))
+            for row in good
+        ]
+        page += [Result(position=row["position"], outcome=rows.failed(row), review=None) for row in bad]
+        return sorted(page, key=lambda result: result.position)[:limit]
+
+    async def counts(self, run_id: str) -> list[TaskCounts]:
+        """How the run's items came out, task by task."""
+        counts: defaultdict[Task, dict[str, int]] = defaultdict(dict)
+        async with self.engine.connect() as connection:
+            for row in (await connection.execute(queries.count_labelled(run_id))).mappings():
+                counts[row["task"]] |= {name: row[name] for name in row if name != "task"}
+            for row in await connection.execute(queries.count_failed(run_id)):
+                counts[row.task]["failed"] = row.failed
+        return [TaskCounts(task=task, **numbers) for task, numbers in sorted(counts.items())]
+
+    async def queues(self) -> list[QueueOverview]:
+        """Every queue that has ever held a task, by name."""
+        async with self.engine.connect() as connection:
+            return [QueueOverview(**row) for row in (await connection.execute(queries.queue_overviews())).mappings()]
+
+
+# ---- steps of save ---------------------------------------------------------------------------------------------------
+
+
+async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
+    """Let one transaction at a time save into a run, so that results appear in the order of their positions."""
+    found = await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    if found.first() is None:
+        raise _no_run(run_id)
+
+
+async def _save_items(connection: AsyncConnection, outcomes: Sequence[Outcome], run_id: str) -> None:
+    statement = insert(items)
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "id"],
+        set_={"digest": statement.excluded.digest},
+        where=items.c.digest.is_(None) & statement.excluded.digest.is_not(None),
+    )
+    by_id = {row["id"]: row for row in map(rows.item_row, outcomes)}
+    await _insert(connection, statement, by_id.values(), run_id=run_id)
+
+
+async def _save_labelled(connection: AsyncConnection, labelled: Sequence[LabelledRows], run_id: str) -> None:
+    """Store pre-labels with their decisions and review tasks; those that have a pre-label already stay as they are."""
+    statement = (
+        insert(prelabels)
+        .on_conflict_do_nothing(constraint="prelabels_key")
+        .returning(prelabels.c.id, prelabels.c.item_id, prelabels.c.task)
+    )
+    new = await _insert(connection, statement, (entry.prelabel for entry in labelled), run_id=run_id)
+    by_key = {rows.key_of(entry.prelabel): entry for entry in reversed(labelled)}  # of twins the first was stored
+    stored = [({"prelabel_id": row["id"]}, by_key[rows.key_of(row)]) for row in new]
+    await _insert(connection, insert(decisions), (id_ | entry.decision for id_, entry in stored))
+    to_review = (id_ | entry.review_task for id_, entry in stored if entry.review_task)
+    await _insert(connection, insert(review_tasks), to_review)
+    if new:
+        await connection.execute(delete(failures).where(_named(failures, run_id, [rows.key_of(row) for row in new])))
+
+
+async def _save_failed(connection: AsyncConnection, failed: Sequence[Row], run_id: str) -> None:
+    """Store failures of items that have no pre-label."""
+    by_key = {rows.key_of(row): row for row in failed}
+    if not by_key:
+        return
+    known = select(prelabels.c.item_id, prelabels.c.task).where(_named(prelabels, run_id, list(by_key)))
+    labelled = {rows.key_of(row) for row in (await connection.execute(known)).mappings()}
+    statement = insert(failures)
+    statement = statement.on_conflict_do_update(
+        constraint="failures_key", set_={"code": statement.excluded.code, "message": statement.excluded.message}
+    )
+    await _insert(connection, statement, (by_key[key] for key in by_key if key not in labelled), run_id=run_id)
+
+
+async def _insert(
+    connection: AsyncConnection, statement: Insert, values: Iterable[Row], **constant: str
+) -> Sequence[RowMapping]:
+    values = [row | constant for row in values]
+    if not values:
+        return []
+    result = await connection.execute(statement, values)
+    return result.mappings().all() if result.returns_rows else []
+
+
+def _named(table: Table, run_id: str, keys: Sequence[Key]) -> ColumnElement[bool]:
+    """The rows with these keys. Two arrays carry them: a statement takes no more than 65,535 parameters."""
+    columns = ([item_id for item_id, _ in keys], [task for _, task in keys])
+    named = (
+        func.unnest(*(cast(column, ARRAY(Text)) for column in columns)).table_valued("item_id", "task").render_derived()
+    )
+    return and_(
+        table.c.run_id == run_id, tuple_(table.c.item_id, table.c.task).in_(select(named.c.item_id, named.c.task))
+    )
+
+
+def _no_run(run_id: str) -> NotFoundError:
+    return NotFoundError(message=f"no run '{run_id}'; list the runs to see their ids")

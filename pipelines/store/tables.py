@@ -1,0 +1,158 @@
+"""Names the store's tables for the queries; migrations/ builds them, with the rules that each row must keep."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+_now = func.now()
+_moment = DateTime(timezone=True)
+
+# Pre-labels and failures draw from one sequence, so that a run's results have one order.
+_position = Sequence("outcome_position", metadata=metadata, data_type=BigInteger).next_value()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="running"),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    Column("finished_at", _moment),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("media", Text, nullable=False),
+    Column("uri", Text),
+    Column("text", Text),
+    Column("meta", JSONB, nullable=False),
+    Column("prompts", JSONB, nullable=False),
+    Column("digest", Text),
+)
+
+prelabels = Table(
+    "prelabels",
+    metadata,
+    Column("id", BigInteger, primary_key=True, server_default=_position),
+    Column("run_id", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("prediction", JSONB, nullable=False),
+    Column("confidence", Double),
+    Column("calibrated", Boolean, nullable=False),
+    Column("uncertainty", JSONB, nullable=False),
+    Column("provenance", JSONB, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    ForeignKeyConstraint(["run_id", "item_id"], ["items.run_id", "items.id"]),
+    UniqueConstraint("run_id", "item_id", "task", name="prelabels_key"),
+    Index("prelabels_in_order", "run_id", "id"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), primary_key=True, autoincrement=False),
+    Column("route", Text, nullable=False),
+    Column("queue", Text),
+    Column("reason", Text, nullable=False),
+    Column("policy_id", Text, nullable=False),
+    Column("threshold", Double),
+    Column("propensity", Double, nullable=False),
+    Column("draw", Double),
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", BigInteger, primary_key=True, server_default=_position),
+    Column("run_id", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    ForeignKeyConstraint(["run_id", "item_id"], ["items.run_id", "items.id"]),
+    UniqueConstraint("run_id", "item_id", "task", name="failures_key"),
+    Index("failures_in_order", "run_id", "id"),
+)
+
+review_tasks = Table(
+    "review_tasks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Double, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("expiries", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", Text),
+    Column("lease_until", _moment),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    UniqueConstraint("prelabel_id", name="review_tasks_prelabel"),
+)
+Index(
+    "review_tasks_to_serve",
+    review_tasks.c.queue,
+    review_tasks.c.priority.desc(),
+    review_tasks.c.id,
+    postgresql_where=text("state IN ('pending', 'leased')"),
+)
+Index(
+    "review_tasks_leases",
+    review_tasks.c.queue,
+    review_tasks.c.lease_until,
+    postgresql_where=text("state = 'leased'"),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", BigInteger, ForeignKey("review_tasks.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("annotations", JSONB, nullable=False),
+    Column("seconds", Double),
+    Column("idempotency_key", Text),
+    Column("submitted_at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    UniqueConstraint("task_id", "attempt", name="reviews_attempt"),
+    UniqueConstraint("reviewer", "idempotency_key", name="reviews_idempotency"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("task_id", BigInteger, ForeignKey("review_tasks.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Index("audit_log_task", "task_id", "id"),
+)

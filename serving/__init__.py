@@ -1,0 +1,1 @@
+"""The online service and the command line: puts the parts together."""

@@ -1,0 +1,86 @@
+"""Labels a drop in this process, without a service: the same flow over local engines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from models.types import Item, Task
+from pipelines.formats.results import Result, result
+from pipelines.local import LocalModels
+from pipelines.prelabel import Flow, Request, pre_label_all
+from pipelines.store.embedded import embedded_postgres
+from pipelines.store.store import Store
+from pipelines.store.values import QueueOverview
+from serving.service import flow_over
+from serving.settings import Settings
+
+_ITEMS_AT_ONCE = 32
+
+
+def label_drop(
+    settings: Settings, items: Sequence[Item], task: Task, drop: Path, *, on_done: Callable[[], None]
+) -> tuple[list[Result], float]:
+    """Label the items of a folder and store what came out.
+
+    Returns:
+        The results in the items' order, and the seconds spent on labelling once the models were loaded.
+    """
+    fetch = replace(settings.fetch, roots=(*settings.fetch.roots, drop))
+    settings = settings.model_copy(update={"fetch": fetch})
+    return asyncio.run(_label_drop(settings, items, task, drop, on_done))
+
+
+def queue_overview(settings: Settings) -> list[QueueOverview]:
+    """The review queues of the settings' store."""
+
+    async def read() -> list[QueueOverview]:
+        async with _store(settings) as store:
+            return await store.queues()
+
+    return asyncio.run(read())
+
+
+async def _label_drop(
+    settings: Settings, items: Sequence[Item], task: Task, drop: Path, on_done: Callable[[], None]
+) -> tuple[list[Result], float]:
+    models = LocalModels(settings.cards, settings.lock_file, settings.media)
+    async with _store(settings) as store, flow_over(settings, models, store) as flow:
+        try:
+            for model in settings.tasks[task]:
+                models.use_of(model)  # loads it
+            run_id = await store.start_run(str(drop))
+            start = time.perf_counter()
+            results = await _label_items(items, task, flow, run_id=run_id, on_done=on_done)
+            elapsed_s = time.perf_counter() - start
+            await store.finish_run(run_id)
+            return results, elapsed_s
+        finally:
+            await models.close()
+
+
+async def _label_items(
+    items: Sequence[Item], task: Task, flow: Flow, *, run_id: str, on_done: Callable[[], None]
+) -> list[Result]:
+    slots = asyncio.Semaphore(_ITEMS_AT_ONCE)
+
+    async def label(item: Item) -> Result:
+        async with slots:
+            [outcome] = await pre_label_all([Request(item=item, task=task)], flow, run_id=run_id)
+        on_done()
+        return result(outcome)
+
+    return await asyncio.gather(*(label(item) for item in items))
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Store]:
+    """The settings' store; without a URL, an embedded PostgreSQL that lives as long."""
+    with ExitStack() as stack:
+        url = settings.store.url or stack.enter_context(embedded_postgres(settings.store.folder))
+        async with Store.open(url) as store:
+            yield store

@@ -1,0 +1,67 @@
+"""Builds the Ray Serve applications from the settings: one per model version, and a gateway."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from serving.deployments import application_name, model_application
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+    from ray.serve import Application, RunTarget
+
+    from serving.service import Service
+
+GATEWAY = "gateway"
+
+
+class Gateway:
+    """The HTTP side of the service, in a replica of its own; it alone touches the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        from serving.ingress import make_api
+
+        return make_api(self._open, self._settings.server)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Service]:
+        from serving.handles import ServeModels
+        from serving.service import open_service
+
+        models = await ServeModels.connect(self._settings.cards)
+        async with open_service(self._settings, models) as service:
+            yield service
+
+
+def build(settings: Settings) -> list[RunTarget]:
+    """Every application of the service, the models first."""
+    from ray.serve import RunTarget
+
+    targets = [
+        RunTarget(
+            target=model_application(card, lock_file=settings.lock_file, media=settings.media),
+            name=application_name(card),
+            route_prefix=None,
+        )
+        for card in settings.models
+    ]
+    return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/")]
+
+
+def _gateway(settings: Settings) -> Application:
+    from ray import serve
+
+    deployment = serve.deployment(
+        name=GATEWAY,
+        max_ongoing_requests=1_000,
+        graceful_shutdown_wait_loop_s=0.1,
+        ray_actor_options={"num_cpus": 0},
+    )(serve.ingress()(Gateway))
+    return deployment.bind(settings)

@@ -1,0 +1,98 @@
+"""Makes API keys and checks them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import ConfigError, PrelabelError
+from serving.errors import answer
+
+_KEY = re.compile(r"pl_([0-9a-z]{8})_([0-9A-Za-z_-]{32,64})")
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_LINE = re.compile(r"([0-9a-z]{8}):([0-9a-f]{64})")
+
+
+def new_key() -> tuple[str, str]:
+    """A fresh key, and the line for ``server.api_keys`` that admits it.
+
+    The secret has 256 random bits, so a plain sha256 of it is safe to store.
+    """
+    identity, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    return f"pl_{identity}_{secret}", f"{identity}:{_sha256(secret)}"
+
+
+class KeyRing:
+    """The keys that a service admits; an empty ring admits everybody."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        matches = [(line, _LINE.fullmatch(line)) for line in lines]
+        for line, match in matches:
+            if match is None:
+                raise ConfigError(
+                    f"server.api_keys holds {line[:8]!r}…, which is not 'id:sha256'; make one with 'prelabel key'"
+                )
+        self._digests = {match[1]: match[2] for _, match in matches if match is not None}
+
+    def check(self, *, authorization: str | None, x_api_key: str | None) -> None:
+        """Admit a request by its headers: ``Authorization: Bearer KEY``, Basic with the key as password, ``X-API-Key``.
+
+        Raises:
+            PrelabelError: unauthorized.
+        """
+        if self._digests and not self._admits(x_api_key or _key_of(authorization or "")):
+            raise PrelabelError(
+                "unauthorized", "send a valid API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+            )
+
+    def _admits(self, key: str) -> bool:
+        match = _KEY.fullmatch(key)
+        known = self._digests.get(match[1], "") if match else ""
+        return hmac.compare_digest(_sha256(match[2]) if match else "", known) and bool(known)
+
+
+class RequireKey:
+    """ASGI middleware that lets nobody past without a key, before a byte of the body is read.
+
+    Health and the API's description stay open.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            headers = Headers(scope=scope)
+            try:
+                self._keys.check(authorization=headers.get("authorization"), x_api_key=headers.get("x-api-key"))
+            except PrelabelError as err:
+                app = answer(401, err.code, err.message)
+        await app(scope, receive, send)
+
+
+def _key_of(authorization: str) -> str:
+    scheme, _, credentials = authorization.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return credentials.strip()
+        case "basic":
+            try:
+                return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                return ""
+        case _:
+            return ""
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""Reads request bodies: capped in bytes and depth, strict JSON, every refusal a clear 4xx."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import PrelabelError
+from serving.errors import answer
+
+Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
+
+
+class BodyLimit:
+    """ASGI middleware that refuses a body before more than ``max_bytes`` of it are in memory.
+
+    FastAPI's own limit answers in plain text, and before anybody can answer otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left = self._max_bytes
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise self._error()
+            return message
+
+        app = self._app
+        if scope["type"] == "http":
+            declared = Headers(scope=scope).get("content-length", "0")
+            if declared.isdigit() and int(declared) > self._max_bytes:
+                app = answer(413, self._error().code, self._error().message)
+        await app(scope, counted, send)
+
+    def _error(self) -> PrelabelError:
+        message = f"the body is larger than {self._max_bytes} bytes; send fewer items, or large media by uri"
+        return PrelabelError("too_large", message)
+
+
+class StrictRoute(APIRoute):
+    """A route whose JSON body is read by ``parse``."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Json:
+        return parse(await self.body(), max_depth=self.app.state.max_json_depth)
+
+
+def parse(body: bytes, *, max_depth: int) -> Json:
+    """JSON from bytes.
+
+    Raises:
+        PrelabelError: invalid_json, for anything that is not strict JSON in UTF-8 (NaN, 1e400, lone surrogates,
+            trailing bytes), or nested deeper than ``max_depth``.
+    """
+    try:
+        content = from_json(body, allow_inf_nan=False)
+    except ValueError as err:
+        raise PrelabelError("invalid_json", f"the body is not strict JSON in UTF-8: {err}") from err
+    _check(content, max_depth)
+    return content
+
+
+def _check(content: Json, max_depth: int) -> None:
+    level: list[Json] = [content]
+    for _ in range(max_depth):
+        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
+            raise PrelabelError(
+                "invalid_json", "the body holds a number that is too large for a double; send a finite one"
+            )
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise PrelabelError("invalid_json", f"the body is nested deeper than {max_depth} levels; send it flatter")
+
+
+def _children(value: Json) -> list[Json]:
+    match value:
+        case dict():
+            return list(value.values())
+        case list():
+            return value
+        case _:
+            return []

@@ -1,0 +1,248 @@
+"""Gives prelabel its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from models.errors import ConfigError, PrelabelError
+from models.types import MEDIA_OF_TASK, Task
+from pipelines.formats.summary import TaskSummary
+from serving import settings as configuration
+from serving.settings import Settings, with_changes
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="First labels for raw data."
+)
+models_app = typer.Typer(no_args_is_help=True, help="The configured models and their weights.")
+app.add_typer(models_app, name="models")
+
+screen = Console()
+notes = Console(stderr=True)
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="A configuration file or a preset (demo, gpu); else prelabel.yaml, else demo."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Run the command line; an expected failure prints its sentence and ends with 1."""
+    try:
+        app()
+    except PrelabelError as err:
+        notes.print(f"[bold red]error[/] [dim]{err.code}[/]  ", end="")
+        notes.print(err.message, markup=False, highlight=False)
+        raise SystemExit(1) from err
+
+
+# ---- the main job ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-out"), as_json: AsJson = False
+) -> None:
+    """Start the service with the demo models, label the sample drop through HTTP, and write a report."""
+    from pipelines.formats import folder
+    from serving import demo as sample
+
+    items = sample.sample_items()
+    with _service(_demo_settings(out)) as address, _progress() as progress:
+        bars = {task: progress.add_task(task, total=len(of_task)) for task, of_task in items.items()}
+        results, seconds = asyncio.run(
+            sample.label(address, items, on_done=lambda task, n: progress.advance(bars[task], n))
+        )
+        queues = sample.queues(address)
+    every_item = [item for of_task in items.values() for item in of_task]
+    summary = folder.write(results, every_item, out, title="prelabel demo", seconds=seconds)
+    _print_summary(summary, as_json=as_json)
+    for queue in queues:
+        notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")
+    notes.print(
+        f"report: [bold]{out / 'report.html'}[/]   results: {out / 'results.jsonl'}   boxes: {out / 'coco.json'}"
+    )
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Run the service until it is interrupted."""
+    stop = threading.Event()
+    with _service(configuration.load(config)) as address:
+        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray's start, which installs handlers of its own
+            signal.signal(number, lambda *_: stop.set())
+        notes.print(f"answering at [bold]{address}[/]  (try it at {address}/docs, end it with Ctrl-C)", soft_wrap=True)
+        stop.wait()
+
+
+@app.command()
+def annotate(
+    drop: Annotated[Path, typer.Argument(help="A folder of files.", show_default=False)],
+    task: Annotated[str, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Where the results go.", show_default=False)],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label every file of a folder in this process; write results, a report, and the review queue."""
+    from pipelines.drop import items as list_items
+    from pipelines.formats import folder
+    from serving.annotate import label_drop
+
+    settings, known_task = configuration.load(config), _task(task)
+    items = list(list_items(drop, known_task))
+    if not items:
+        raise ConfigError(f"no {MEDIA_OF_TASK[known_task]} files in {drop}; give a folder that holds some")
+    with _progress() as progress:
+        bar = progress.add_task(known_task, total=len(items))
+        results, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
+    summary = folder.write(results, items, out, title=f"{drop.name}: {known_task}", seconds={known_task: elapsed_s})
+    _print_summary(summary, as_json=as_json)
+    notes.print(f"report: [bold]{out / 'report.html'}[/]   results: {out / 'results.jsonl'}")
+
+
+@contextmanager
+def _service(settings: Settings) -> Iterator[str]:
+    from serving.cluster import running
+
+    with notes.status("starting PostgreSQL, Ray Serve and the models …") as status, running(settings) as address:
+        status.stop()
+        yield address
+
+
+def _demo_settings(out: Path) -> Settings:
+    settings = with_changes(configuration.load("demo"), "store", folder=out.resolve() / "store")
+    return with_changes(settings, "server", port=_free_port())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description:<13}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=notes)
+
+
+def _task(name: str) -> Task:
+    for task in MEDIA_OF_TASK:
+        if task == name:
+            return task
+    raise ConfigError(f"unknown task '{name}'; choose one of: {', '.join(MEDIA_OF_TASK)}")
+
+
+def _print_summary(summary: list[TaskSummary], *, as_json: bool) -> None:
+    if as_json:
+        screen.print_json(json.dumps({"tasks": [asdict(line) for line in summary]}))
+        return
+    table = Table("task", *("items", "labels", "nothing\nfound", "failed", "accepted", "to\nreview", "items/s"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in summary:
+        numbers = (line.items, line.labels, line.nothing_found, line.failed, line.accepted, line.review)
+        rate = "" if line.items_per_s is None else f"{line.items_per_s:.1f}"
+        table.add_row(line.task, *map(str, numbers), rate)
+    screen.print(table)
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+@models_app.command("list")
+def list_models(config: Config = None, as_json: AsJson = False) -> None:
+    """List the configured models and whether their weights are here and as locked."""
+    from serving.doctor import weights_finding
+
+    settings = configuration.load(config)
+    rows = [
+        {
+            "name": card.name,
+            "version": card.version,
+            "task": card.task,
+            "adapter": card.adapter,
+            "weights": weights_finding(card, settings.lock_file).text,
+        }
+        for card in settings.models
+    ]
+    _print_rows(rows, as_json=as_json)
+
+
+@models_app.command()
+def pull(config: Config = None) -> None:
+    """Fetch the weights that the cards name and lock their bytes (revision and sha256)."""
+    from models import weights
+
+    settings = configuration.load(config)
+    with notes.status("fetching weights …"):
+        locks = weights.pull(settings.models, settings.lock_file)
+    for name, lock in locks.items():
+        notes.print(f"{name}: {len(lock.files)} files from {lock.source}")
+    notes.print(f"locked in [bold]{settings.lock_file}[/]")
+
+
+# ---- queues, keys, health --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def queue(config: Config = None, as_json: AsJson = False) -> None:
+    """Show the review queues: what waits, what is being reviewed, what is done."""
+    from serving.annotate import queue_overview
+
+    rows = [asdict(overview) for overview in queue_overview(configuration.load(config))]
+    _print_rows(rows, as_json=as_json)
+
+
+@app.command()
+def key(as_json: AsJson = False) -> None:
+    """Make an API key, and the line for server.api_keys that admits it."""
+    from serving.auth import new_key
+
+    secret, line = new_key()
+    if as_json:
+        screen.print_json(json.dumps({"key": secret, "config_line": line}))
+        return
+    for what, value in (("key, shown once", secret), ("line for server.api_keys", line)):
+        screen.print(f"{what + ':':<26} {value}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(config: Config = None, as_json: AsJson = False) -> None:
+    """Check accelerator, libraries, weights, store and port, and say what to do."""
+    from serving.doctor import examine
+
+    findings = examine(configuration.load(config))
+    if as_json:
+        screen.print_json(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}[finding.state]
+            screen.print(f"{mark} [bold]{finding.subject:<12}[/] {finding.text}", highlight=False)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    if as_json:
+        screen.print_json(json.dumps(rows, default=str))
+    elif not rows:
+        screen.print("nothing yet")
+    else:
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        screen.print(table)

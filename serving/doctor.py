@@ -1,0 +1,110 @@
+"""Examines the machine and the configuration, and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from models import weights
+from models.card import ModelCard
+from models.errors import PrelabelError
+from serving.settings import Settings
+
+_LIBRARIES = ("ray", "torch", "torchvision", "transformers", "segment-anything", "faster-whisper", "ctranslate2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing looked at: ok, worth knowing (note), or in the way (bad)."""
+
+    subject: str
+    state: Literal["ok", "note", "bad"]
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that a start needs; starts nothing that stays."""
+    return [
+        _accelerator(settings),
+        *_libraries(),
+        *(weights_finding(card, settings.lock_file) for card in settings.models),
+        _store(settings),
+        _port(settings),
+    ]
+
+
+def weights_finding(card: ModelCard, lock_file: Path) -> Finding:
+    """Whether a card's weights are here, and as locked."""
+    lock = weights.read_locks(lock_file).get(weights.key(card))
+    try:
+        found = weights.find(card, lock=lock)
+    except PrelabelError as err:
+        return Finding(subject="weights", state="bad", text=err.message)
+    if lock is None:
+        text = f"{card.name}: present but not locked; 'prelabel models pull' locks the bytes"
+        return Finding(subject="weights", state="note", text=text)
+    return Finding(subject="weights", state="ok", text=f"{card.name}: as locked, digest {found.digest[:12]}")
+
+
+def _accelerator(settings: Settings) -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
+        return Finding(subject="accelerator", state="ok", text=f"{name}, {memory / 2**30:.0f} GiB")
+    wanting = [card.name for card in settings.models if card.num_gpus or card.device == "cuda"]
+    if wanting:
+        text = f"torch finds no CUDA device, and these models reserve one: {', '.join(wanting)}; install a driver that "
+        return Finding(subject="accelerator", state="bad", text=text + "fits torch, or set num_gpus: 0 and device: cpu")
+    text = f"none; models run on the CPU ({torch.get_num_threads()} threads)"
+    return Finding(subject="accelerator", state="note", text=text)
+
+
+def _libraries() -> Iterator[Finding]:
+    names = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    yield Finding(subject="libraries", state="ok", text=f"Python {platform.python_version()}, {names}")
+    try:
+        from torchvision.ops import nms  # a torchvision that does not fit torch fails here
+    except (ImportError, RuntimeError) as err:
+        text = f"torchvision does not fit torch ({err}); install both from the same index"
+        yield Finding(subject="libraries", state="bad", text=text)
+    else:
+        del nms
+
+
+def _store(settings: Settings) -> Finding:
+    from pipelines.store.embedded import embedded_postgres
+    from pipelines.store.store import Store
+
+    async def open_store(url: str) -> int:
+        async with Store.open(url) as store:
+            return sum(queue.pending for queue in await store.queues())
+
+    kind = "PostgreSQL by URL" if settings.store.url else f"embedded PostgreSQL in {settings.store.folder}"
+    try:
+        with ExitStack() as stack:
+            url = settings.store.url or stack.enter_context(embedded_postgres(settings.store.folder))
+            pending = asyncio.run(open_store(url))
+    except PrelabelError as err:
+        return Finding(subject="store", state="bad", text=err.message)
+    return Finding(subject="store", state="ok", text=f"{kind}; {pending} reviews pending")
+
+
+def _port(settings: Settings) -> Finding:
+    server = settings.server
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((server.host, server.port))
+        except OSError as err:
+            text = f"{server.host}:{server.port} cannot be listened on ({err.strerror}); set server.port"
+            return Finding(subject="port", state="bad", text=text)
+    who = "this machine only" if server.is_loopback else "everybody who reaches it, with an API key"
+    return Finding(subject="port", state="ok", text=f"{server.host}:{server.port} is free; open to {who}")

@@ -1,0 +1,285 @@
+"""Serves the HTTP routes: parse, call the flow, serialise."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.card import ModelCard
+from models.errors import OverloadedError
+from models.types import MEDIA_OF_TASK, Annotation, Item, Prompts, Task
+from pipelines import prelabel
+from pipelines.formats.results import Result, result
+from pipelines.review import ReviewTask
+from pipelines.store.values import QueueOverview
+from pipelines.types import Failed, Failure, ModelUse, Outcome
+from serving import errors
+from serving.auth import KeyRing, RequireKey
+from serving.body import BodyLimit, StrictRoute
+from serving.metrics import Metrics
+from serving.service import Service
+from serving.settings import ServerSettings
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+
+
+# ---- what crosses the border -----------------------------------------------------------------------------------------
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ItemBody(Body):
+    """One item: what to do (task) and exactly one of uri, text, data (base64)."""
+
+    id: str = Field(min_length=1, max_length=256)
+    task: Task
+    uri: str | None = Field(default=None, max_length=65_536)
+    text: str | None = None
+    data: str | None = Field(default=None, description="the file's bytes in base64")
+    meta: dict[str, str] = {}
+    prompts: Prompts = Prompts()
+
+
+class PreLabelBody(Body):
+    """Items to label.
+
+    ``labels`` keeps only these; ``deadline_s`` is how long the caller waits. Calls that name the same ``run`` store an
+    item of that run once, so that a call can be repeated; without it every call is a run of its own.
+    """
+
+    items: list[ItemBody] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+    deadline_s: float | None = Field(default=None, gt=0)
+    run: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {"id": "t1", "task": "ner", "text": "Ada Varga moved to Lisbon on 3 May 2021."},
+                        {"id": "i1", "task": "detection", "uri": "https://example.com/shelf.jpg"},
+                    ]
+                }
+            ]
+        }
+    )
+
+
+class PreLabelAnswer(BaseModel):
+    """One result for each item, in order."""
+
+    results: list[Result]
+
+
+class ClaimBody(Body):
+    """Who claims, how many tasks, and for how long."""
+
+    reviewer: str = Field(min_length=1, max_length=256)
+    n: int = Field(default=1, ge=1, le=100)
+    lease_s: float = Field(default=600.0, gt=0, le=86_400)
+
+
+class LeaseBody(Body):
+    """The lease that a claim gave: who holds it, and its attempt number."""
+
+    reviewer: str = Field(min_length=1, max_length=256)
+    attempt: int = Field(ge=1)
+
+
+class HeartbeatBody(LeaseBody):
+    lease_s: float = Field(default=600.0, gt=0, le=86_400)
+
+
+class SubmitBody(LeaseBody):
+    """A human's answer: the annotations as they should be."""
+
+    annotations: tuple[Annotation, ...]
+    seconds: float | None = Field(default=None, ge=0)
+    idempotency_key: str | None = Field(default=None, max_length=256)
+
+
+class DeployedModel(BaseModel):
+    """A model as it runs: its card's facts and the digests of its bytes."""
+
+    name: str
+    version: str
+    task: Task
+    adapter: str
+    precision: str
+    weights_digest: str
+    config_digest: str
+    calibrated: bool = False
+
+
+# ---- pre-labels ------------------------------------------------------------------------------------------------------
+
+
+def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+ServiceOf = Annotated[Service, Depends(_service)]
+_health = APIRouter(tags=["health"])
+_metrics = APIRouter(tags=["health"])
+_v1 = APIRouter(route_class=StrictRoute)
+
+
+@_health.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Whether this process answers; calls nothing."""
+    return {"status": "ok"}
+
+
+@_health.get("/readyz", response_model=None)
+async def readyz(service: ServiceOf) -> Response | dict[str, str]:
+    """Whether every model and the store answer."""
+    if not await service.models.are_ready():
+        return errors.answer(503, "not_ready", "a model does not answer yet; try again later")
+    if not await service.store.is_reachable():
+        return errors.answer(503, "not_ready", "the store does not answer; check that PostgreSQL runs")
+    return {"status": "ready"}
+
+
+@_metrics.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Counters and latencies for Prometheus."""
+    return request.app.state.metrics.exposition()
+
+
+@_v1.post("/prelabel", tags=["pre-labels"], response_model=PreLabelAnswer)
+async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) -> PreLabelAnswer | Response:
+    """Label items of any tasks in one call; each item gets labels, nothing_found, or failed with a reason."""
+    server = service.settings.server
+    if len(body.items) > server.max_items:
+        message = f"{len(body.items)} items in one call; at most {server.max_items}"
+        return errors.answer(413, "too_large", message)
+    deadline_s = min(body.deadline_s or server.default_deadline_s, server.max_deadline_s)
+    with request.app.state.metrics.measured():
+        outcomes = await _outcomes(body, service, deadline_s)
+    request.app.state.metrics.count(outcomes)
+    if all(isinstance(o, Failed) and o.failure.code == OverloadedError().code for o in outcomes):
+        return errors.answer(429, "overloaded", "every model's queue is full; try again later")
+    return PreLabelAnswer(results=[result(outcome) for outcome in outcomes])
+
+
+async def _outcomes(body: PreLabelBody, service: Service, deadline_s: float) -> list[Outcome]:
+    run_id = await service.store.start_run("online", run_id=body.run)
+    requests = [_request(item, body.labels) for item in body.items]
+    return await prelabel.pre_label_all(requests, service.flow, run_id=run_id, deadline_s=deadline_s)
+
+
+def _request(body: ItemBody, labels: tuple[str, ...]) -> prelabel.Request | Failed:
+    """One item as the flow takes it; what is wrong with it costs this item alone."""
+    prompts = replace(body.prompts, labels=body.prompts.labels + labels)
+    item = Item(
+        id=body.id, media=MEDIA_OF_TASK[body.task], uri=body.uri, text=body.text, meta=body.meta, prompts=prompts
+    )
+    given = [name for name in ("uri", "text", "data") if getattr(body, name) is not None]
+    if len(given) != 1:
+        message = f"got {' and '.join(given) or 'none'} of uri, text, data; give exactly one"
+        return Failed(item=item, task=body.task, failure=Failure(code="invalid_item", message=message))
+    if body.data is None:
+        return prelabel.Request(item=item, task=body.task)
+    try:
+        return prelabel.Request(item=replace(item, data=base64.b64decode(body.data, validate=True)), task=body.task)
+    except binascii.Error as err:
+        message = f"data is not base64: {err}; encode the file's bytes as standard base64"
+        return Failed(item=item, task=body.task, failure=Failure(code="invalid_item", message=message))
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+@_v1.get("/models", tags=["models"])
+async def models(service: ServiceOf) -> dict[str, list[DeployedModel]]:
+    """The deployed models, down to the digests of their bytes."""
+    return {"models": [_deployed(card, service.models.use_of(card.name)) for card in service.settings.models]}
+
+
+def _deployed(card: ModelCard, use: ModelUse) -> DeployedModel:
+    return DeployedModel(
+        name=card.name,
+        version=card.version,
+        task=card.task,
+        adapter=card.adapter,
+        precision=card.precision,
+        weights_digest=use.weights_digest,
+        config_digest=use.config_digest,
+    )
+
+
+# ---- the review queue ------------------------------------------------------------------------------------------------
+
+
+@_v1.get("/queues", tags=["reviews"])
+async def queues(service: ServiceOf) -> dict[str, list[QueueOverview]]:
+    """Every queue with its counts."""
+    return {"queues": await service.store.queues()}
+
+
+@_v1.post("/queues/{name}/claim", tags=["reviews"])
+async def claim(name: str, body: ClaimBody, service: ServiceOf) -> dict[str, list[ReviewTask]]:
+    """Lease the most urgent tasks of a queue; none left gives an empty list."""
+    return {"tasks": await service.reviews.claim(name, reviewer=body.reviewer, n=body.n, lease_s=body.lease_s)}
+
+
+@_v1.post("/reviews/{task_id}/heartbeat", tags=["reviews"])
+async def heartbeat(task_id: int, body: HeartbeatBody, service: ServiceOf) -> dict[str, str]:
+    """Keep a lease; 409 when it has run out."""
+    await service.reviews.heartbeat(task_id, attempt=body.attempt, reviewer=body.reviewer, lease_s=body.lease_s)
+    return {"status": "leased"}
+
+
+@_v1.post("/reviews/{task_id}/release", tags=["reviews"])
+async def release(task_id: int, body: LeaseBody, service: ServiceOf) -> dict[str, str]:
+    """Give a task back unanswered."""
+    await service.reviews.release(task_id, attempt=body.attempt, reviewer=body.reviewer)
+    return {"status": "pending"}
+
+
+@_v1.post("/reviews/{task_id}/submit", tags=["reviews"])
+async def submit(task_id: int, body: SubmitBody, service: ServiceOf) -> dict[str, str]:
+    """Answer a task; the annotations are kept beside the untouched pre-label. 409 when the lease has run out."""
+    await service.reviews.submit(
+        task_id,
+        attempt=body.attempt,
+        reviewer=body.reviewer,
+        annotations=body.annotations,
+        seconds=body.seconds,
+        idempotency_key=body.idempotency_key,
+    )
+    return {"status": "done"}
+
+
+# ---- all of it -------------------------------------------------------------------------------------------------------
+
+
+def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:
+    """The HTTP API around a service, which is opened when the API starts and closed when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        async with open_service() as service:
+            api.state.service = service
+            yield
+
+    api = FastAPI(title="prelabel", summary="First labels for raw data.", version="1", lifespan=lifespan)
+    api.state.max_json_depth = server.max_json_depth
+    api.state.metrics = Metrics()
+    api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes)
+    api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
+    errors.install(api)
+    api.include_router(_health)
+    api.include_router(_v1, prefix="/v1")
+    api.include_router(_metrics)
+    return api

@@ -1,0 +1,56 @@
+"""Holds what the HTTP routes call: the flow, the store, the review queue and the models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from models.errors import ConfigError
+from pipelines.fetch import Fetcher
+from pipelines.prelabel import Flow, Models
+from pipelines.review import ReviewQueue
+from pipelines.store.store import Store
+from serving.settings import Settings
+
+
+class DeployedModels(Models, Protocol):
+    """Models that can also say whether they all answer."""
+
+    async def are_ready(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One running service."""
+
+    settings: Settings
+    models: DeployedModels
+    store: Store
+    reviews: ReviewQueue
+    flow: Flow
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, models: DeployedModels) -> AsyncIterator[Service]:
+    """Put a service together around deployed models; the store's URL must be set by now."""
+    if settings.store.url is None:
+        raise ConfigError("store.url is not set; 'prelabel serve' starts an embedded PostgreSQL and sets it")
+    async with Store.open(settings.store.url) as store, flow_over(settings, models, store) as flow:
+        yield Service(settings=settings, models=models, store=store, reviews=ReviewQueue(store), flow=flow)
+
+
+@asynccontextmanager
+async def flow_over(settings: Settings, models: Models, store: Store) -> AsyncIterator[Flow]:
+    """The flow with the settings' tasks and policies."""
+    async with Fetcher(settings.fetch) as fetcher:
+        yield Flow(
+            fetcher=fetcher,
+            models=models,
+            tasks=settings.task_cards,
+            policies=settings.policies,
+            store=store,
+            clock=lambda: datetime.now(UTC),
+        )

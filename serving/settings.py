@@ -1,0 +1,170 @@
+"""Reads the one configuration file and the environment; nothing else in the product does."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from models.card import ModelCard, card_from, read_card
+from models.errors import ConfigError
+from models.media import MediaLimits
+from models.types import Task
+from pipelines.fetch import FetchPolicy
+from pipelines.policy import ThresholdPolicy
+from pipelines.tasks import TaskCard
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_FILE = Path("prelabel.yaml")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Section):
+    """Where the service listens and what a request may be.
+
+    ``api_keys`` holds the lines that ``prelabel key`` prints: a key's id and the sha256 of its secret. Without any,
+    the service answers everybody, and therefore starts on loopback addresses only.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_keys: tuple[str, ...] = ()
+    max_body_bytes: int = Field(default=64 * 2**20, gt=0)
+    max_json_depth: int = Field(default=32, gt=0)
+    max_items: int = Field(default=1_000, gt=0)
+    default_deadline_s: float = Field(default=60.0, gt=0)
+    max_deadline_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _needs_keys_in_public(self) -> ServerSettings:
+        if not self.is_loopback and not self.api_keys:
+            raise ValueError(
+                f"a service on {self.host} is open to others and needs api_keys; make one with 'prelabel key', "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+
+class StoreSettings(Section):
+    """Which PostgreSQL keeps the results: a URL, or an embedded one whose files lie in ``folder``."""
+
+    url: str | None = None
+    folder: Path = Path("~/.prelabel/store")
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; ``PRELABEL_SECTION__KEY`` in the environment overrides the file."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="PRELABEL_", env_nested_delimiter="__", protected_namespaces=()
+    )
+
+    models: tuple[ModelCard, ...]
+    tasks: dict[Task, tuple[str, ...]]
+    policies: dict[Task, ThresholdPolicy]
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    fetch: FetchPolicy = FetchPolicy()
+    media: MediaLimits = MediaLimits()
+    lock_file: Path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @field_validator("models")
+    @classmethod
+    def _names_are_unique(cls, cards: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
+        names = [card.name for card in cards]
+        if len(set(names)) < len(names):
+            raise ValueError(f"model names must be unique; got {', '.join(names)}")
+        return cards
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Settings:
+        for task, chain in self.tasks.items():
+            if unknown := [name for name in chain if name not in self.cards]:
+                raise ValueError(f"task '{task}' names unknown models {unknown}; configured: {', '.join(self.cards)}")
+            if not chain or task not in self.policies:
+                raise ValueError(f"task '{task}' needs at least one model and a policy")
+        return self
+
+    @property
+    def cards(self) -> dict[str, ModelCard]:
+        return {card.name: card for card in self.models}
+
+    @property
+    def task_cards(self) -> dict[Task, TaskCard]:
+        return {task: TaskCard(task=task, models=chain) for task, chain in self.tasks.items()}
+
+
+def load(name: str | None = None) -> Settings:
+    """The settings of a file, or of a preset named "demo" or "gpu".
+
+    Args:
+        name: None takes ``prelabel.yaml`` in the working folder if there is one, else the preset demo.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or has wrong or unknown keys; the message names each.
+    """
+    file = _file(name)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ConfigError(f"{file} must hold keys and values at its top; got {type(content).__name__}")
+        return Settings(**_with_cards(content, file), lock_file=file.with_suffix(".lock"))
+    except FileNotFoundError as err:
+        raise ConfigError(f"no configuration at {err.filename}; give a file or one of: demo, gpu") from err
+    except yaml.YAMLError as err:
+        raise ConfigError(f"{file} is not YAML: {err}") from err
+    except ValidationError as err:
+        raise ConfigError(f"{file}: {_problems(err)}") from err
+
+
+def with_changes(settings: Settings, section: str, **changes: object) -> Settings:
+    """The same settings with some keys of one section changed, checked anew."""
+    changed = type(getattr(settings, section)).model_validate(getattr(settings, section).model_dump() | changes)
+    return settings.model_copy(update={section: changed})
+
+
+def _file(name: str | None) -> Path:
+    if name is None:
+        return DEFAULT_FILE if DEFAULT_FILE.exists() else PRESETS / "demo.yaml"
+    preset = PRESETS / f"{name}.yaml"
+    return preset if name.isidentifier() and preset.exists() else Path(name)
+
+
+def _with_cards(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The file's content with every card in place: an entry is a card, or the path of one."""
+    cards = (
+        read_card(file.parent / entry) if isinstance(entry, str) else card_from(entry, folder=file.parent)
+        for entry in content.get("models", ())
+    )
+    return content | {"models": tuple(cards)}
+
+
+def _problems(err: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}" for problem in err.errors()
+    )

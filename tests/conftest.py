@@ -1,0 +1,69 @@
+"""Holds what tests of several folders need: a PostgreSQL server for the session and a database for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of one embedded server, in a folder with a short path that any user can reach."""
+    from pipelines.store.embedded import embedded_postgres
+
+    folder = Path(tempfile.mkdtemp(prefix="pl", dir="/tmp"))
+    folder.chmod(0o711)
+    with embedded_postgres(folder, durable=False) as url:
+        yield url
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of a database with the tables in it, to copy."""
+    from pipelines.store.engine import create, migrate
+
+    async def build() -> None:
+        engine = create(_named(postgres_server, "store_template"))
+        await migrate(engine)
+        await engine.dispose()
+
+    _admin(postgres_server, "CREATE DATABASE store_template")
+    asyncio.run(build())
+    return "store_template"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A fresh database with the store's tables."""
+    yield from _database(postgres_server, f"TEMPLATE {postgres_template}")
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh database without any table."""
+    yield from _database(postgres_server, "TEMPLATE template0")
+
+
+def _database(server: str, options: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    _admin(server, f"CREATE DATABASE {name} {options}")
+    yield _named(server, name)
+    _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _named(server: str, database: str) -> str:
+    return server.replace("/postgres?", f"/{database}?")
+
+
+def _admin(server: str, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,214 @@
+"""Checks the HTTP routes over a real store: partial success, clear refusals, and the review queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from models.errors import PrelabelError
+from serving.auth import new_key
+from serving.body import parse
+from tests.serving.builders import ObedientModels, a_client, settings_with
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def client(postgres_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with a_client(settings_with(postgres_url, max_body_bytes=100_000, max_items=50)) as opened:
+        yield opened
+
+
+def texts(*contents: str) -> dict[str, list[dict[str, str]]]:
+    return {"items": [{"id": f"t{n}", "task": "ner", "text": text} for n, text in enumerate(contents)]}
+
+
+async def test_every_item_gets_its_own_result_in_order(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/prelabel", json=texts("0.9", "fail", "nothing", "0.5"))
+
+    results = response.json()["results"]
+    assert response.status_code == 200
+    assert [result["id"] for result in results] == ["t0", "t1", "t2", "t3"]
+    assert [result["status"] for result in results] == ["labels", "failed", "nothing_found", "labels"]
+    assert results[1]["error"] == {"code": "model_failed", "message": "told to fail"}
+    assert results[0]["decision"]["route"] == "accept"
+    assert results[3]["decision"]["route"] == "review"
+    assert results[3]["confidence"] is None
+    assert results[3]["uncertainty"] == {"least_confidence": 0.5}
+    assert results[3]["provenance"]["model"] == "tagger"
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({}, "none of uri, text, data"),
+        ({"text": "0.9", "uri": "http://x"}, "uri and text"),
+        ({"data": "not base64!"}, "base64"),
+    ],
+)
+async def test_an_item_without_usable_content_fails_alone(
+    client: httpx.AsyncClient, item: dict[str, str], said: str
+) -> None:
+    body = texts("0.9")
+    body["items"].append({"id": "bad", "task": "ner"} | item)
+
+    results = (await client.post("/v1/prelabel", json=body)).json()["results"]
+
+    assert results[0]["status"] == "labels"
+    assert results[1]["error"]["code"] == "invalid_item"
+    assert said in results[1]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 422, "invalid_request"),
+        (b"{}", 422, "invalid_request"),
+        (b"[]", 422, "invalid_request"),
+        (b'{"items": []}', 422, "invalid_request"),
+        (b'{"items": [{"id": "a", "task": "dance", "text": "x"}]}', 422, "invalid_request"),
+        (b'{"items": [{"id": "a", "task": "ner", "text": 123}]}', 422, "invalid_request"),
+        (b'{"items": [{"id": "a", "task": "ner", "text": "x", "colour": 1}]}', 422, "invalid_request"),
+        (b'{"items": [{"id": "a", "task": "ner", "text": "x"}], "deadline_s": -1}', 422, "invalid_request"),
+        (b"not json", 400, "invalid_json"),
+        (b'{"items": [], "deadline_s": NaN}', 400, "invalid_json"),
+        (b'{"items": [], "deadline_s": 1e400}', 400, "invalid_json"),
+        (b'{"items": [{"id": "a", "task": "ner", "text": "\\ud800"}]}', 400, "invalid_json"),
+        (b'{"items": []} trailing', 400, "invalid_json"),
+        (b"\xff\xfe{\x00}\x00", 400, "invalid_json"),
+        (b"[" * 150 + b"]" * 150, 400, "invalid_json"),
+        (b"[" * 50_000 + b"]" * 50_000, 400, "invalid_json"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", 400, "invalid_json"),
+        (b" " * 200_000, 413, "too_large"),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_refused_clearly(
+    client: httpx.AsyncClient, body: bytes, status: int, code: str
+) -> None:
+    response = await client.post("/v1/prelabel", content=body, headers=JSON)
+
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == code
+    assert len(response.json()["error"]["message"]) > 20
+
+
+async def test_a_body_without_a_declared_length_is_cut_off_too(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1_000):
+            yield b" " * 1_000
+
+    response = await client.post("/v1/prelabel", content=endless(), headers=JSON)
+
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "too_large"
+
+
+async def test_too_many_items_are_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/prelabel", json=texts(*["0.9"] * 51))
+
+    assert response.status_code == 413
+    assert "at most 50" in response.json()["error"]["message"]
+
+
+async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClient) -> None:
+    nothing = await client.post("/v1/prelabel", json=texts("full", "full"))
+    something = await client.post("/v1/prelabel", json=texts("full", "0.9"))
+
+    assert nothing.status_code == 429
+    assert int(nothing.headers["Retry-After"]) > 0
+    assert something.status_code == 200
+    assert something.json()["results"][0]["error"]["code"] == "overloaded"
+
+
+async def test_an_unknown_path_answers_in_the_same_form(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/nothing")
+
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"
+
+
+async def test_repeating_a_call_of_a_named_run_stores_and_queues_once(client: httpx.AsyncClient) -> None:
+    body = texts("0.5") | {"run": "nightly"}
+
+    for _ in range(2):
+        assert (await client.post("/v1/prelabel", json=body)).status_code == 200
+
+    [queue] = (await client.get("/v1/queues")).json()["queues"]
+    assert (queue["name"], queue["pending"]) == ("texts", 1)
+
+
+async def test_a_person_claims_keeps_and_answers_a_review(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/prelabel", json=texts("0.5", "0.9", "0.3"))
+
+    claimed = (await client.post("/v1/queues/texts/claim", json={"reviewer": "ada", "n": 5})).json()["tasks"]
+    lease = {"reviewer": "ada", "attempt": claimed[0]["attempt"]}
+    kept = await client.post(f"/v1/reviews/{claimed[0]['id']}/heartbeat", json=lease)
+    released = await client.post(f"/v1/reviews/{claimed[1]['id']}/release", json=lease)
+    answer = lease | {"annotations": claimed[0]["pre_label"]["prediction"]["annotations"], "seconds": 4.5}
+    submitted = await client.post(f"/v1/reviews/{claimed[0]['id']}/submit", json=answer)
+    again = await client.post(f"/v1/reviews/{claimed[0]['id']}/submit", json=answer)
+
+    assert [task["item"]["text"] for task in claimed] == ["0.3", "0.5"]  # the least certain first
+    assert (kept.status_code, released.status_code, submitted.status_code) == (200, 200, 200)
+    assert again.status_code == 409
+    [queue] = (await client.get("/v1/queues")).json()["queues"]
+    assert (queue["pending"], queue["done"]) == (1, 1)
+
+
+async def test_a_review_that_nobody_queued_is_not_found(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/reviews/999/release", json={"reviewer": "ada", "attempt": 1})
+
+    assert response.status_code == 404
+
+
+async def test_models_and_metrics_say_what_runs(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/prelabel", json=texts("0.9", "fail"))
+
+    [model] = (await client.get("/v1/models")).json()["models"]
+    metrics = (await client.get("/metrics")).text
+
+    assert (model["name"], model["weights_digest"]) == ("tagger", "w" * 64)
+    assert 'prelabel_items_total{outcome="accept",task="ner"} 1.0' in metrics
+    assert 'prelabel_items_total{outcome="model_failed",task="ner"} 1.0' in metrics
+
+
+async def test_readiness_follows_the_models(postgres_url: str) -> None:
+    models = ObedientModels()
+
+    async with a_client(settings_with(postgres_url), models) as client:
+        up = await client.get("/readyz")
+        models.is_up = False
+        down = await client.get("/readyz")
+        alive = await client.get("/healthz")
+
+    assert (up.status_code, down.status_code, alive.status_code) == (200, 503, 200)
+
+
+async def test_with_keys_only_health_is_open(postgres_url: str) -> None:
+    key, line = new_key()
+
+    async with a_client(settings_with(postgres_url, api_keys=(line,))) as client:
+        closed = [(await client.get(path)).status_code for path in ("/v1/models", "/v1/queues", "/metrics")]
+        opened = await client.get("/v1/models", headers={"X-API-Key": key})
+        health = await client.get("/healthz")
+        unread = await client.post("/v1/prelabel", content=b"not json", headers=JSON)
+
+    assert closed == [401, 401, 401]
+    assert (opened.status_code, health.status_code) == (200, 200)
+    assert unread.status_code == 401
+
+
+async def test_the_api_describes_itself_with_an_example(client: httpx.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+
+    example = schema["components"]["schemas"]["PreLabelBody"]["examples"][0]
+    assert {item["task"] for item in example["items"]} == {"ner", "detection"}
+    assert "/v1/prelabel" in schema["paths"]
+
+
+def test_finite_numbers_pass_and_depth_is_counted() -> None:
+    assert parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=4) == {"a": [1.5, None, {"b": True}]}
+    with pytest.raises(PrelabelError, match="deeper than 3"):
+        parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=3)

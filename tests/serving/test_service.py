@@ -1,0 +1,121 @@
+"""Checks the promises of the running service: real HTTP, real Ray Serve, real models, real PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from io import BytesIO
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from serving.demo import DROP
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def client(service: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service, timeout=120, trust_env=False) as opened:
+        yield opened
+
+
+def sent(content: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(content).decode()}
+
+
+def a_file(name: str) -> dict[str, str]:
+    return sent((DROP / name).read_bytes())
+
+
+def a_nan_wav() -> bytes:
+    file = BytesIO()
+    soundfile.write(file, np.full(8_000, np.nan, np.float32), 16_000, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def test_twelve_items_of_four_tasks_three_of_them_bad_come_back_in_order(client: httpx.Client) -> None:
+    whole_jpeg = (DROP / "detection" / "easy_00.jpg").read_bytes()
+    contents = [
+        ("detection", sent(whole_jpeg)),
+        ("ner", {"text": "Ada Varga moved to Lisbon on 3 May 2021."}),
+        ("speech", a_file("speech/clean_00.wav")),
+        ("detection", sent(whole_jpeg[: len(whole_jpeg) // 2])),
+        ("segmentation", a_file("segmentation/easy_02.png")),
+        ("detection", {"uri": "http://127.0.0.1/"}),
+        ("segmentation", a_file("segmentation/easy_00.jpg")),
+        ("speech", sent(a_nan_wav())),
+        ("speech", a_file("speech/clean_02.mp3")),
+        ("ner", a_file("ner/easy_00.txt")),
+        ("ner", a_file("ner/easy_01.txt")),
+        ("detection", a_file("detection/easy_02.png")),
+    ]
+    items = [{"id": f"item {n}", "task": task} | content for n, (task, content) in enumerate(contents)]
+
+    response = client.post("/v1/prelabel", json={"items": items})
+
+    results = response.json()["results"]
+    assert response.status_code == 200
+    assert [result["id"] for result in results] == [item["id"] for item in items]
+    failed = {n: result["error"]["code"] for n, result in enumerate(results) if result["status"] == "failed"}
+    assert failed == {3: "unreadable_image", 5: "blocked_url", 7: "unreadable_audio"}
+    good = [result for result in results if result["status"] != "failed"]
+    assert all(result["annotations"] for result in good)
+    assert all(0.0 <= annotation["score"] <= 1.0 for result in good for annotation in result["annotations"])
+    assert all(0.0 <= value <= 1.0 for result in good for value in result["uncertainty"].values())
+    assert all(result["decision"]["reason"] and not result["calibrated"] for result in good)
+
+
+def test_masks_carry_the_label_of_the_box_they_came_from(client: httpx.Client) -> None:
+    item = {"id": "scene", "task": "segmentation"} | a_file("segmentation/easy_00.jpg")
+
+    [result] = client.post("/v1/prelabel", json={"items": [item]}).json()["results"]
+
+    by_id = {annotation["id"]: annotation for annotation in result["annotations"]}
+    masks = [annotation for annotation in by_id.values() if annotation["geometry"]["kind"] == "mask"]
+    assert masks
+    assert all(by_id[mask["parent_id"]]["label"] == mask["label"] for mask in masks)
+
+
+def test_a_doubtful_item_can_be_claimed_and_answered_by_a_person(client: httpx.Client) -> None:
+    items = [{"id": f"h{n}", "task": "ner"} | a_file(f"ner/hard_0{n}.txt") for n in range(6)]
+    results = client.post("/v1/prelabel", json={"items": items}).json()["results"]
+    assert any(result["decision"]["route"] == "review" for result in results)
+
+    [task] = client.post("/v1/queues/texts/claim", json={"reviewer": "ada"}).json()["tasks"]
+    answer = {"reviewer": "ada", "attempt": task["attempt"], "annotations": [], "seconds": 3.0}
+    done = client.post(f"/v1/reviews/{task['id']}/submit", json=answer)
+    late = client.post(f"/v1/reviews/{task['id']}/submit", json=answer)
+
+    assert (done.status_code, late.status_code) == (200, 409)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"items": [{"id": "a", "task": "ner", "text": NaN}]}', 400),
+        (b'{"items": [{"id": "a", "task": "ner", "text": "a"}], "deadline_s": 1e400}', 400),
+        (b'{"items": [{"id": "a", "task": "ner", "text": "\\ud800"}]}', 400),
+        (b" " * (200 * 2**20), 413),
+    ],
+    ids=["NaN", "1e400", "lone surrogate", "200 MB"],
+)
+def test_a_hostile_body_gets_a_clear_refusal(client: httpx.Client, body: bytes, status: int) -> None:
+    response = client.post("/v1/prelabel", content=body, headers=JSON)
+
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+
+
+def test_the_service_says_what_it_runs(client: httpx.Client) -> None:
+    models = client.get("/v1/models").json()["models"]
+
+    assert {model["task"] for model in models} == {"detection", "segmentation", "ner", "speech"}
+    assert all(len(model["weights_digest"]) == 64 for model in models)
+    assert client.get("/readyz").status_code == 200
+    assert "prelabel_items_total" in client.get("/metrics").text
+    assert "/v1/prelabel" in client.get("/openapi.json").json()["paths"]

@@ -1,0 +1,89 @@
+"""Checks that configuration is read from one place and refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import ConfigError
+from serving import settings as configuration
+from serving.settings import load, with_changes
+
+MINIMAL = """
+models:
+  - {name: tagger, task: ner, adapter: token_classification, weights: weights}
+tasks: {ner: [tagger]}
+policies: {ner: {queue: texts, accept_score: 0.8}}
+"""
+
+
+def a_file(tmp_path: Path, content: str) -> str:
+    file = tmp_path / "prelabel.yaml"
+    file.write_text(content)
+    return str(file)
+
+
+def test_weights_are_found_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    settings = load(a_file(tmp_path, MINIMAL))
+
+    assert settings.cards["tagger"].weights == str(tmp_path / "weights")
+    assert settings.lock_file == tmp_path / "prelabel.lock"
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRELABEL_SERVER__PORT", "9001")
+
+    assert load(a_file(tmp_path, MINIMAL + "server: {port: 8001}")).server.port == 9001
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("colour: red", "colour"),
+        ("server: {porty: 1}", "server.porty"),
+        ("server: {port: 99999}", "server.port"),
+        ("tasks: {ner: [nobody]}", "unknown models"),
+        ("policies: {}", "policy"),
+        ("server: {host: 0.0.0.0}", "needs api_keys"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, change: str, said: str) -> None:
+    key = change.partition(":")[0]
+    kept = "\n".join(line for line in MINIMAL.splitlines() if not line.startswith(f"{key}:"))
+
+    with pytest.raises(ConfigError, match=said):
+        load(a_file(tmp_path, f"{kept}\n{change}\n"))
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "just words", "a: [", ""])
+def test_what_is_not_a_configuration_is_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ConfigError, match=r"prelabel\.yaml"):
+        load(a_file(tmp_path, content))
+
+
+def test_a_missing_file_names_the_presets() -> None:
+    with pytest.raises(ConfigError, match="demo, gpu"):
+        load("nowhere.yaml")
+
+
+@pytest.mark.parametrize("preset", ["demo", "gpu"])
+def test_the_presets_load(preset: str) -> None:
+    settings = load(preset)
+
+    assert set(settings.tasks) == {"detection", "segmentation", "ner", "speech"}
+
+
+def test_without_a_file_the_demo_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert load() == load("demo")
+
+
+def test_a_change_is_checked_like_a_file() -> None:
+    settings = load("demo")
+
+    assert with_changes(settings, "server", port=1234).server.port == 1234
+    with pytest.raises(ValueError, match="api_keys"):
+        with_changes(settings, "server", host="0.0.0.0")  # noqa: S104
+    assert configuration.PRESETS.is_dir()
