@@ -71,7 +71,7 @@ def read(path: Path) -> Weights:
     """
     if path.is_file():
         return Weights(path=path, files={path.name: _sha256(path)})
-    files = [p for p in path.iterdir() if p.suffix in _SUFFIXES and p.is_file()] if path.is_dir() else []
+    files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES and p.is_file()) if path.is_dir() else []
     if not files:
         raise ModelError(
             "missing_weights", f"no weights at {path}; give a folder, a .pth file or hf:owner/name@revision"

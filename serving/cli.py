@@ -179,7 +179,10 @@ def list_models(config: Config = None, as_json: AsJson = False) -> None:
         }
         for card in settings.models
     ]
-    _print_rows(rows, as_json=as_json)
+    if as_json:
+        screen.print_json(json.dumps(rows))
+    else:
+        _print_rows([{name: row[name] for name in ("name", "version", "task", "weights")} for row in rows])
 
 
 @models_app.command()
@@ -203,8 +206,11 @@ def queue(config: Config = None, as_json: AsJson = False) -> None:
     """Show the review queues: what waits, what is being reviewed, what is done."""
     from serving.annotate import queue_overview
 
-    rows = [asdict(overview) for overview in queue_overview(configuration.load(config))]
-    _print_rows(rows, as_json=as_json)
+    overviews = queue_overview(configuration.load(config))
+    if as_json:
+        screen.print_json(json.dumps([asdict(overview) for overview in overviews], default=str))
+        return
+    _print_rows([asdict(o) | {"oldest": f"{o.oldest:%Y-%m-%d %H:%M} UTC" if o.oldest else ""} for o in overviews])
 
 
 @app.command()
@@ -229,20 +235,19 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         screen.print_json(json.dumps([asdict(finding) for finding in findings]))
     else:
+        width = max(len(finding.subject) for finding in findings)
         for finding in findings:
             mark = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}[finding.state]
-            screen.print(f"{mark} [bold]{finding.subject:<12}[/] {finding.text}", highlight=False)
+            screen.print(f"{mark} [bold]{finding.subject:<{width}}[/]  {finding.text}", highlight=False, soft_wrap=True)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
 
 
-def _print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    if as_json:
-        screen.print_json(json.dumps(rows, default=str))
-    elif not rows:
+def _print_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    if not rows:
         screen.print("nothing yet")
-    else:
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
-        screen.print(table)
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    screen.print(table)

@@ -44,13 +44,12 @@ def weights_finding(card: ModelCard, lock_file: Path) -> Finding:
     """Whether a card's weights are here, and as locked."""
     lock = weights.read_locks(lock_file).get(weights.key(card))
     try:
-        found = weights.find(card, lock=lock)
+        digest = weights.find(card, lock=lock).digest[:12]
     except PrelabelError as err:
-        return Finding(subject="weights", state="bad", text=err.message)
+        return Finding(subject=card.name, state="bad", text=err.message)
     if lock is None:
-        text = f"{card.name}: present but not locked; 'prelabel models pull' locks the bytes"
-        return Finding(subject="weights", state="note", text=text)
-    return Finding(subject="weights", state="ok", text=f"{card.name}: as locked, digest {found.digest[:12]}")
+        return Finding(subject=card.name, state="note", text=f"{digest}, not locked; run 'prelabel models pull'")
+    return Finding(subject=card.name, state="ok", text=f"{digest}, as locked")
 
 
 def _accelerator(settings: Settings) -> Finding:

@@ -1,0 +1,234 @@
+"""Checks Segment Anything: the demo's small one with every kind of prompt, and ViT-B at full size."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from models.adapter import build_random, load
+from models.adapters.segment_anything import SamSizes, build_network
+from models.card import ModelCard
+from models.errors import ItemError, ModelError
+from models.geometry import decode_mask, mask_iou
+from models.types import BoxPrompt, ImagePayload, Mask, PointPrompt, Prediction, Prompts
+from tests.models.adapters.vision import (
+    WEIGHTS,
+    a_boxed_picture,
+    a_picture,
+    a_scene,
+    assert_same,
+    demo_adapter,
+    predict,
+    random_batches,
+    write_trap,
+)
+
+TINY = {
+    "image_px": 64,
+    "encoder_width": 16,
+    "encoder_depth": 1,
+    "encoder_heads": 2,
+    "global_attention": [0],
+    "prompt_width": 16,
+    "decoder_heads": 2,
+    "decoder_mlp_width": 16,
+}
+
+
+def a_card(**changes: object) -> ModelCard:
+    return replace(ModelCard(name="outlines", task="segmentation", adapter="segment_anything", weights="."), **changes)
+
+
+def bitmaps(prediction: Prediction) -> list[np.ndarray]:
+    return [decode_mask(found.geometry) for found in prediction.annotations if isinstance(found.geometry, Mask)]
+
+
+def test_true_boxes_give_masks_that_cover_the_shapes() -> None:
+    drawn, payload = a_scene(0), a_boxed_picture(0)
+
+    [prediction] = predict(demo_adapter("segmentation"), [payload])
+
+    ious = [mask_iou(found, truth) for found, truth in zip(bitmaps(prediction), drawn.masks, strict=True)]
+    assert np.mean(ious) > 0.8
+
+
+def test_a_mask_carries_the_label_and_the_parent_of_its_box() -> None:
+    payload = a_boxed_picture(1)
+
+    [prediction] = predict(demo_adapter("segmentation"), [payload])
+
+    carried = [(found.label, found.parent_id) for found in prediction.annotations]
+    assert carried == [(prompt.label, prompt.parent_id) for prompt in payload.prompts.boxes]
+    assert all(0.0 <= found.score <= 1.0 for found in prediction.annotations)
+    assert {"min_score", "stability_min", "soft_iou_min"} == prediction.signals.keys()
+
+
+def test_a_mask_has_the_size_of_the_original_image() -> None:
+    payload = ImagePayload(
+        image_rgb=np.zeros((30, 500, 3), dtype=np.uint8),
+        prompts=Prompts(boxes=(BoxPrompt(xyxy=(10.0, 2.0, 60.0, 28.0)),)),
+    )
+
+    [prediction] = predict(demo_adapter("segmentation"), [payload])
+
+    assert all(bitmap.shape == (30, 500) for bitmap in bitmaps(prediction))
+
+
+def test_an_image_scores_the_same_alone_and_in_any_batch() -> None:
+    segmenter = demo_adapter("segmentation")
+    payloads = [a_boxed_picture(number) for number in range(6)]
+    alone = [predict(segmenter, [payload])[0] for payload in payloads]
+
+    for batch in random_batches(6, size=4, seed=2):
+        together = predict(segmenter, [payloads[index] for index in batch])
+
+        for index, prediction in zip(batch, together, strict=True):
+            assert_same(prediction, alone[index])
+
+
+def test_a_point_in_a_shape_gives_its_mask() -> None:
+    drawn = a_scene(2)
+    rows, columns = np.nonzero(drawn.masks[0])
+    centre = (float(np.median(columns)), float(np.median(rows)))
+    prompt = PointPrompt(points_xy=(centre,), is_foreground=(True,), label="shape")
+    payload = ImagePayload(image_rgb=drawn.image_rgb, prompts=Prompts(points=(prompt,)))
+
+    [prediction] = predict(demo_adapter("segmentation"), [payload])
+
+    [found] = bitmaps(prediction)
+    assert prediction.annotations[0].label == "shape"
+    assert mask_iou(found, drawn.masks[0]) > 0.5
+
+
+def test_boxes_and_points_are_answered_in_the_order_of_the_prompts() -> None:
+    payload = a_boxed_picture(3)
+    point, pair = ((50.0, 50.0),), ((50.0, 50.0), (60.0, 60.0))
+    points = (
+        PointPrompt(points_xy=pair, is_foreground=(True, False), label="a"),
+        PointPrompt(points_xy=point, is_foreground=(True,), label="b"),
+        PointPrompt(points_xy=pair, is_foreground=(True, True), label="c"),
+    )
+    mixed = replace(payload, prompts=Prompts(boxes=payload.prompts.boxes, points=points))
+    segmenter = demo_adapter("segmentation")
+
+    [sample] = segmenter.prepare([mixed])
+
+    places = [place for prompted in sample.prompts for place in prompted.places]
+    labels = [found.label for found in predict(segmenter, [mixed])[0].annotations]
+    asked = [*(prompt.label for prompt in payload.prompts.boxes), "a", "b", "c"]
+    assert sorted(places) == list(range(len(asked)))
+    assert labels == [label for label in asked if label in labels]
+
+
+def test_without_prompts_everything_is_outlined_once() -> None:
+    drawn = a_scene(4)
+
+    [prediction] = predict(demo_adapter("segmentation"), [ImagePayload(image_rgb=drawn.image_rgb)])
+
+    found = bitmaps(prediction)
+    reached = [max((mask_iou(bitmap, truth) for bitmap in found), default=0.0) for truth in drawn.masks]
+    assert {annotation.label for annotation in prediction.annotations} <= {"object"}
+    assert max(reached) > 0.5
+    assert all(mask_iou(a, b) < 0.9 for i, a in enumerate(found) for b in found[:i])
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    assert predict(demo_adapter("segmentation"), []) == []
+
+
+@pytest.mark.parametrize(
+    "xyxy",
+    [
+        (-50.0, -50.0, -10.0, -10.0),
+        (900.0, 900.0, 950.0, 950.0),
+        (10.0, 10.0, 10.0, 40.0),
+        (40.0, 10.0, 20.0, 30.0),
+        (math.nan, 0.0, 20.0, 20.0),
+        (0.0, 0.0, math.inf, 20.0),
+        (),
+    ],
+)
+def test_an_impossible_box_is_refused(xyxy: tuple[float, float, float, float]) -> None:
+    payload = replace(a_picture(0), prompts=Prompts(boxes=(BoxPrompt(xyxy=xyxy),)))
+
+    with pytest.raises(ItemError) as caught:
+        demo_adapter("segmentation").prepare([payload])
+
+    assert caught.value.code == "invalid_prompt"
+
+
+@pytest.mark.parametrize(
+    ("points_xy", "is_foreground"),
+    [((), ()), (((5.0, 5.0),), (True, False)), (((5.0, 999.0),), (True,)), (((math.nan, 5.0),), (True,))],
+)
+def test_an_impossible_point_is_refused(
+    points_xy: tuple[tuple[float, float], ...], is_foreground: tuple[bool, ...]
+) -> None:
+    prompt = PointPrompt(points_xy=points_xy, is_foreground=is_foreground)
+    payload = replace(a_picture(0), prompts=Prompts(points=(prompt,)))
+
+    with pytest.raises(ItemError) as caught:
+        demo_adapter("segmentation").prepare([payload])
+
+    assert caught.value.code == "invalid_prompt"
+
+
+def test_a_pth_file_with_its_sizes_beside_it_is_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = TypeAdapter(SamSizes).validate_python(TINY)
+    torch.save(build_network(sizes).state_dict(), tmp_path / "sam.pth")
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+
+    [prediction] = predict(load(a_card(min_score=0.0), tmp_path / "sam.pth"), [a_boxed_picture(0)])
+
+    assert 0.0 <= prediction.signals["stability_min"] <= 1.0
+
+
+def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "sam.pth")
+
+    with pytest.raises(ModelError, match="do not fit") as caught:
+        load(a_card(options={"variant": "vit_b"}), tmp_path)
+
+    assert caught.value.code == "missing_weights"
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
+    sprung = write_trap(tmp_path / "sam.pth")
+
+    with pytest.raises(ModelError) as caught:
+        load(a_card(options={"variant": "vit_b"}), tmp_path)
+
+    assert caught.value.code == "unsafe_weights"
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"options": {"variant": "vit_x"}}, {"options": {"points": 3}}, {"options": {"points_per_side": 0}}],
+)
+def test_a_card_that_cannot_be_met_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(a_card(**changes), WEIGHTS / "segmentation")
+
+    assert caught.value.code == "bad_card"
+
+
+@pytest.mark.full_size
+def test_vit_b_at_full_size_answers_one_image() -> None:
+    segmenter = build_random(a_card(architecture={"variant": "vit_b"}, min_score=0.0))
+    payload = a_boxed_picture(0)
+
+    [sample] = segmenter.prepare([payload])
+    [prediction] = segmenter.read(segmenter.forward([sample]), [payload])
+
+    assert sample.cost == pytest.approx(1.024**2)
+    assert all(found.geometry.size_hw == payload.image_rgb.shape[:2] for found in prediction.annotations)  # pyright: ignore[reportAttributeAccessIssue]
+    assert 0.0 <= prediction.signals["stability_min"] <= 1.0

@@ -1,0 +1,130 @@
+"""Checks torchvision's detectors: small ones with random weights, and Faster R-CNN at full size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import get_model
+
+from models.adapter import build_random, load
+from models.card import ModelCard
+from models.errors import ItemError, ModelError
+from models.types import Box, ImagePayload, TextPayload
+from tests.models.adapters.vision import a_picture, assert_same, predict, random_batches, write_trap
+
+SMALL = "ssdlite320_mobilenet_v3_large"
+LABELS = ["background", "circle", "square"]
+
+
+def a_card(architecture: str = SMALL, **changes: object) -> ModelCard:
+    card = ModelCard(
+        name="shapes",
+        task="detection",
+        adapter="torchvision_detection",
+        weights=".",
+        min_score=0.0,
+        architecture={"name": architecture},
+        options={"architecture": architecture, "candidate_score": 0.001},
+    )
+    return replace(card, **changes)
+
+
+def a_state_dict() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return get_model(SMALL, weights=None, weights_backbone=None, num_classes=3).state_dict()
+
+
+def test_safetensors_and_pth_hold_the_same_model(tmp_path: Path) -> None:
+    safe, restricted = tmp_path / "safe", tmp_path / "restricted"
+    for folder in (safe, restricted):
+        folder.mkdir()
+        (folder / "labels.json").write_text(json.dumps(LABELS))
+    save_file(a_state_dict(), safe / "model.safetensors")
+    torch.save(a_state_dict(), restricted / "model.pth")
+
+    [from_safe], [from_pth] = (predict(load(a_card(), folder), [a_picture(0)]) for folder in (safe, restricted))
+
+    assert from_safe == from_pth
+    assert {found.label for found in from_safe.annotations} <= {"circle", "square"}
+
+
+@pytest.mark.parametrize("architecture", [SMALL, "fasterrcnn_mobilenet_v3_large_320_fpn"])
+def test_an_image_scores_the_same_alone_and_in_any_batch(architecture: str) -> None:
+    detector = build_random(a_card(architecture))
+    payloads = [a_picture(number) for number in range(5)]
+    alone = [predict(detector, [payload])[0] for payload in payloads]
+
+    for batch in random_batches(5, size=3, seed=1):
+        together = predict(detector, [payloads[index] for index in batch])
+
+        for index, prediction in zip(batch, together, strict=True):
+            assert prediction.annotations
+            assert_same(prediction, alone[index])
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    assert predict(build_random(a_card()), []) == []
+
+
+def test_boxes_lie_within_the_original_image() -> None:
+    payload = ImagePayload(image_rgb=np.zeros((40, 700, 3), dtype=np.uint8))
+
+    [prediction] = predict(build_random(a_card()), [payload])
+
+    boxes = np.array([found.geometry.xyxy for found in prediction.annotations if isinstance(found.geometry, Box)])
+    assert (boxes >= 0.0).all()
+    assert (boxes <= (700, 40, 700, 40)).all()
+    assert boxes[:, 2].max() > 320.0
+
+
+def test_a_text_is_refused() -> None:
+    with pytest.raises(ItemError) as caught:
+        build_random(a_card()).prepare([TextPayload(text="a circle")])
+
+    assert caught.value.code == "wrong_media"
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.pkl", "model.bin"])
+def test_pickles_are_refused_and_not_executed(tmp_path: Path, name: str) -> None:
+    sprung = write_trap(tmp_path / name)
+
+    with pytest.raises(ModelError) as caught:
+        load(a_card(), tmp_path)
+
+    assert caught.value.code == "unsafe_weights"
+    assert not sprung.exists()
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+
+    with pytest.raises(ModelError, match="do not fit") as caught:
+        load(a_card(), tmp_path)
+
+    assert caught.value.code == "missing_weights"
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="fasterrcnn_resnet50_fpn_v2") as caught:
+        load(a_card("yolo9"), tmp_path)
+
+    assert caught.value.code == "bad_card"
+
+
+@pytest.mark.full_size
+def test_faster_rcnn_at_full_size_answers_one_image() -> None:
+    detector = build_random(a_card("fasterrcnn_resnet50_fpn_v2"))
+    payload = a_picture(0)
+
+    [sample] = detector.prepare([payload])
+    [prediction] = detector.read(detector.forward([sample]), [payload])
+
+    assert sample.cost > 0.6
+    assert all(0.0 <= found.score <= 1.0 for found in prediction.annotations)
+    assert 0.0 <= prediction.signals["no_miss"] <= 1.0

@@ -1,0 +1,81 @@
+"""Builds what the tests of vision adapters share: pictures, predictions, the demo's cards and booby-trapped pickles."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import TypeAdapter
+
+import models.demo
+from models.adapter import Adapter, load
+from models.card import ModelCard
+from models.demo.scenes import HELD_OUT_SEEDS, Part, Scene, scene
+from models.types import BoxPrompt, ImagePayload, Payload, Prediction, Prompts
+
+WEIGHTS = Path(models.demo.__file__).parent / "weights"
+
+
+def a_scene(number: int, *, part: Part = "easy") -> Scene:
+    """A held-out scene of varying size with at least two objects."""
+    seeds = iter(HELD_OUT_SEEDS[1_000 * number : 1_000 * (number + 1)])
+    return next(drawn for seed in seeds if len((drawn := scene(seed, part)).labels) > 1)
+
+
+def a_picture(number: int, *, part: Part = "easy") -> ImagePayload:
+    return ImagePayload(image_rgb=a_scene(number, part=part).image_rgb)
+
+
+def a_boxed_picture(number: int) -> ImagePayload:
+    """A scene with its true boxes as prompts."""
+    drawn = a_scene(number)
+    boxes = enumerate(zip(drawn.boxes_xyxy.tolist(), drawn.labels, strict=True))
+    prompts = tuple(BoxPrompt(xyxy=tuple(box), label=label, parent_id=str(index)) for index, (box, label) in boxes)
+    return ImagePayload(image_rgb=drawn.image_rgb, prompts=Prompts(boxes=prompts))
+
+
+def demo_card(task: str) -> ModelCard:
+    return TypeAdapter(ModelCard).validate_python(yaml.safe_load((WEIGHTS / task / "card.yaml").read_text("utf-8")))
+
+
+def demo_adapter(task: str) -> Adapter[Any, Any]:
+    return load(demo_card(task), WEIGHTS / task)
+
+
+def predict(adapter: Adapter[Any, Any], payloads: Sequence[Payload]) -> list[Prediction]:
+    return adapter.read(adapter.forward(adapter.prepare(payloads)), payloads)
+
+
+def random_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
+    """Three random batches of the numbers below ``count``, so that each number meets other neighbours."""
+    rng = np.random.default_rng(seed)
+    return [rng.choice(count, size=size, replace=False).tolist() for _ in range(3)]
+
+
+def assert_same(prediction: Prediction, alone: Prediction) -> None:
+    """The same labels in the same order, and scores within 1e-3."""
+    assert [found.label for found in prediction.annotations] == [found.label for found in alone.annotations]
+    scores = [[found.score for found in result.annotations] for result in (prediction, alone)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0.0, atol=1e-3)
+
+
+class _Trap:
+    """Makes the folder ``path`` when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self._path),)
+
+
+def write_trap(path: Path) -> Path:
+    """A pickle at ``path``; the returned folder exists once somebody has unpickled it."""
+    sprung = path.parent / "sprung"
+    path.write_bytes(pickle.dumps(_Trap(sprung), protocol=2))  # torch's own protocol
+    return sprung

@@ -1,0 +1,92 @@
+"""Checks that an item's labels and scores do not depend on what else is in its batch, for every demo task."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.adapter import Adapter, load
+from models.media import decode
+from models.types import MEDIA_OF_TASK, Annotation, Content, ImagePayload, Payload, Prediction, Task
+from pipelines.tasks import chained, prompts_from
+from serving.demo import DROP
+from serving.settings import load as load_settings
+
+SETTINGS = load_settings("demo")
+BATCHES = 20
+TOLERANCE = 1e-3
+BAD = ("truncated.jpg", "bomb.png", "login_page.jpg", "latin1.txt", "not_a_number.wav", "playlist.wav")
+
+
+@cache
+def the_adapter(model: str) -> Adapter[Any, Any]:
+    card = SETTINGS.cards[model]
+    return load(card, Path(card.weights))
+
+
+@cache
+def payloads_of(task: Task) -> list[Payload]:
+    files = [file for file in sorted((DROP / task).iterdir()) if file.name not in BAD]
+    return [decode(Content(media=MEDIA_OF_TASK[task], data=file.read_bytes())) for file in files]
+
+
+def run_model(model: str, batch: Sequence[Payload]) -> list[Prediction]:
+    adapter = the_adapter(model)
+    return adapter.read(adapter.forward(adapter.prepare(batch)), batch)
+
+
+def label(task: Task, batch: Sequence[Payload]) -> list[Prediction]:
+    """The whole batch through the task's models, each in one forward pass."""
+    first, *rest = SETTINGS.tasks[task]
+    predictions = run_model(first, batch)
+    for model in rest:
+        prompted = [n for n, prediction in enumerate(predictions) if prediction.annotations]
+        images = [with_prompts(batch[n], predictions[n]) for n in prompted]
+        for n, answer in zip(prompted, run_model(model, images), strict=True):
+            predictions[n] = chained(predictions[n], answer)
+    return predictions
+
+
+def with_prompts(payload: Payload, prediction: Prediction) -> Payload:
+    assert isinstance(payload, ImagePayload)
+    return replace(payload, prompts=prompts_from(prediction))
+
+
+def what(annotation: Annotation) -> tuple[str, str, str | None, str | None]:
+    return annotation.id, annotation.label, annotation.text, annotation.parent_id
+
+
+@pytest.mark.parametrize("task", list(MEDIA_OF_TASK))
+def test_an_item_gets_the_same_labels_and_scores_alone_and_in_any_batch(task: Task) -> None:
+    rng = random.Random(7)
+    payloads = payloads_of(task)
+    target, alone = next(
+        (payload, answer)
+        for payload in rng.sample(payloads, len(payloads))
+        if len((answer := label(task, [payload])[0]).annotations) > 1
+    )
+
+    for _ in range(BATCHES):
+        others = rng.sample(payloads, rng.randint(1, 4))
+        place = rng.randint(0, len(others))
+        together = label(task, [*others[:place], target, *others[place:]])[place]
+
+        assert [what(a) for a in together.annotations] == [what(a) for a in alone.annotations]
+        for one, other in zip(alone.annotations, together.annotations, strict=True):
+            assert abs(one.score - other.score) <= TOLERANCE
+        assert together.signals == pytest.approx(alone.signals, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("task", list(MEDIA_OF_TASK))
+def test_the_comparison_can_fail(task: Task) -> None:
+    """Two different items differ by more than the tolerance allows two batches to differ."""
+    answers = [prediction for prediction in label(task, payloads_of(task)[:4]) if prediction.annotations]
+
+    scores = {round(annotation.score, 2) for answer in answers for annotation in answer.annotations}
+    assert len(scores) > 1

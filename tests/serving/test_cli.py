@@ -1,0 +1,109 @@
+"""Checks the command line as a person meets it: every command explains itself, and failures are sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from pipelines.formats import results
+from serving import cli
+from serving.demo import DROP
+
+run = CliRunner()
+COMMANDS = ["demo", "serve", "annotate", "models", "queue", "key", "doctor"]
+
+
+@pytest.fixture
+def environment(postgres_url: str) -> dict[str, str]:
+    return {"PRELABEL_STORE__URL": postgres_url}
+
+
+def test_the_commands_are_these_and_each_explains_itself() -> None:
+    listed = get_command(cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+    assert sorted(listed) == sorted(COMMANDS)
+    for name in COMMANDS:
+        answer = run.invoke(cli.app, [name, "--help"])
+        assert answer.exit_code == 0
+        assert listed[name].help
+
+
+def test_an_expected_failure_is_a_sentence_and_ends_with_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["prelabel", "models", "list", "--config", "nowhere.yaml"])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 1
+    assert "no configuration at nowhere.yaml" in capsys.readouterr().err
+
+
+def test_a_folder_of_texts_is_annotated_without_a_service(tmp_path: Path, environment: dict[str, str]) -> None:
+    arguments = ["annotate", str(DROP / "ner"), "--task", "ner", "--out", str(tmp_path / "out"), "--json"]
+
+    answer = run.invoke(cli.app, arguments, env=environment)
+
+    assert answer.exit_code == 0, answer.output
+    [numbers] = json.loads(answer.stdout)["tasks"]
+    found = results.read(tmp_path / "out" / "results.jsonl")
+    files = sorted(file.name for file in (DROP / "ner").iterdir())
+    assert [result.id for result in found] == files
+    assert numbers["items"] == len(files)
+    assert numbers["failed"] == sum(result.status == "failed" for result in found) == 1
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    [queue] = json.loads(run.invoke(cli.app, ["queue", "--json"], env=environment).stdout)
+    assert queue["pending"] == numbers["review"] > 0
+
+
+def test_the_demo_models_are_as_locked() -> None:
+    listed = json.loads(run.invoke(cli.app, ["models", "list", "--config", "demo", "--json"]).stdout)
+
+    assert {model["task"] for model in listed} == {"detection", "segmentation", "ner", "speech"}
+    assert all(model["weights"].endswith("as locked") for model in listed)
+
+
+def test_pull_locks_local_weights_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"bytes")
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "models: [{name: tagger, task: ner, adapter: token_classification, weights: weights}]\n"
+        "tasks: {ner: [tagger]}\npolicies: {ner: {queue: texts, accept_score: 0.8}}\n"
+    )
+
+    pulled = run.invoke(cli.app, ["models", "pull", "--config", str(file)])
+    listed = json.loads(run.invoke(cli.app, ["models", "list", "--config", str(file), "--json"]).stdout)
+
+    assert pulled.exit_code == 0
+    assert (tmp_path / "mine.lock").exists()
+    assert listed[0]["weights"].endswith("as locked")
+
+
+def test_doctor_finds_what_is_wrong(tmp_path: Path, environment: dict[str, str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "models: [{name: tagger, task: ner, adapter: token_classification, weights: nowhere}]\n"
+        "tasks: {ner: [tagger]}\npolicies: {ner: {queue: texts, accept_score: 0.8}}\n"
+    )
+
+    answer = run.invoke(cli.app, ["doctor", "--config", str(file), "--json"], env=environment)
+
+    findings = {finding["subject"]: finding for finding in json.loads(answer.stdout)}
+    assert answer.exit_code == 1
+    assert findings["tagger"]["state"] == "bad"
+    assert "no weights at" in findings["tagger"]["text"]
+    assert findings["store"]["state"] == "ok"
+
+
+def test_a_new_key_admits_with_its_line() -> None:
+    from serving.auth import KeyRing
+
+    made = json.loads(run.invoke(cli.app, ["key", "--json"]).stdout)
+
+    KeyRing([made["config_line"]]).check(authorization=f"Bearer {made['key']}", x_api_key=None)
