@@ -1,0 +1,490 @@
+"""Runs Whisper on CTranslate2 through faster-whisper: what is said, and when each word is said."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models import signals
+from models.card import ModelCard, torch_device
+from models.errors import ItemError, ModelError
+from models.types import Annotation, AudioPayload, Payload, Prediction, TimeSpan
+
+if TYPE_CHECKING:
+    from ctranslate2 import StorageView
+    from faster_whisper import WhisperModel
+    from faster_whisper.tokenizer import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+SAMPLE_RATE_HZ = 16_000
+WINDOW_S = 30
+OPTIONS: dict[str, Any] = {
+    "vad": True,
+    "language": None,
+    "beam_size": 5,
+    "max_new_tokens": None,
+    "no_speech_threshold": 0.6,
+    "log_prob_threshold": -1.0,
+}
+_COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+_FEWEST_FRAMES = 100  # find_alignment fails on windows of a frame or two; what it finds in the padding is cut off again
+_PAUSE_MS = 1_000  # a shorter pause does not end a segment
+_PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
+_LARGE_V3_TURBO: dict[str, Any] = {
+    "vocab_size": 51_866,
+    "num_mel_bins": 128,
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+    "decoder_layers": 4,
+    "decoder_attention_heads": 20,
+    "decoder_ffn_dim": 5120,
+    "max_source_positions": 1500,
+    "max_target_positions": 448,
+}
+
+
+# ---- what travels between the steps ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Up to 30 s of a recording's speech: pieces of it, cut out and joined.
+
+    ``features`` is (mels, frames) float32, 100 frames a second; ``pieces`` are half-open sample ranges.
+    """
+
+    features: np.ndarray
+    pieces: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One item's windows, and how long it and the speech in it are."""
+
+    windows: tuple[Window, ...]
+    duration_s: float
+    speech_s: float
+
+    @property
+    def cost(self) -> float:
+        """Seconds that the encoder sees: every window is padded to 30 s."""
+        return float(WINDOW_S * len(self.windows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenWord:
+    """A recognised word; times in seconds from the beginning of its window, later of its recording."""
+
+    text: str
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What the network heard in one window."""
+
+    text: str
+    words: tuple[SpokenWord, ...]
+    language: str
+    mean_logprob: float
+    no_speech: float
+    compression_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The recordings of a batch, and the transcript of each of their windows, in order."""
+
+    recordings: Sequence[Recording]
+    transcripts: Sequence[Transcript]
+
+
+# ---- the adapter -----------------------------------------------------------------------------------------------------
+
+
+class Whisper:
+    """A Whisper network that transcribes windows of several recordings at once.
+
+    It calls the stateless parts of faster-whisper's batched pipeline (encode, generate, align). The pipeline itself
+    carries the end of the last word from one window to the next, which lets one recording change another's times.
+    """
+
+    def __init__(self, card: ModelCard, model: WhisperModel) -> None:
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        self._card, self._model = card, model
+        self._options = _options(card)
+        language = self._options["language"]
+        if language is not None and language not in model.supported_languages:
+            raise ModelError(
+                "bad_card", f"'{card.name}' does not speak {language!r}; languages: {model.supported_languages}"
+            )
+        self._language = language if model.model.is_multilingual else "en"
+        self._suppressed = get_suppressed_tokens(self._tokenizer("en"), [-1])  # pyright: ignore[reportArgumentType]
+
+    # ---- prepare -----------------------------------------------------------------------------------------------------
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[Recording]:
+        return [self._recording(payload) for payload in payloads]
+
+    def _recording(self, payload: Payload) -> Recording:
+        if not isinstance(payload, AudioPayload):
+            raise ItemError("wrong_media", f"got {type(payload).__name__}; '{self._card.name}' labels audio")
+        if payload.sample_rate_hz != SAMPLE_RATE_HZ:
+            raise ItemError(
+                "unreadable_audio", f"got {payload.sample_rate_hz} Hz; wanted {SAMPLE_RATE_HZ}; resample it"
+            )
+        if not np.isfinite(payload.samples).all():
+            raise ItemError("unreadable_audio", "the recording holds samples that are not finite numbers")
+        samples = payload.samples.astype(np.float32, copy=False)
+        pieces = find_speech(samples) if self._options["vad"] else whole(len(samples))
+        return Recording(
+            windows=tuple(self._window(samples, joined) for joined in join_pieces(pieces)),
+            duration_s=len(samples) / SAMPLE_RATE_HZ,
+            speech_s=sum(end - start for start, end in pieces) / SAMPLE_RATE_HZ,
+        )
+
+    def _window(self, samples: np.ndarray, pieces: tuple[tuple[int, int], ...]) -> Window:
+        speech = np.concatenate([samples[start:end] for start, end in pieces])
+        return Window(features=self._model.feature_extractor(speech)[..., :-1], pieces=pieces)
+
+    # ---- forward -----------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Sequence[Recording]) -> Heard:
+        windows = [(item, window) for item, recording in enumerate(batch) for window in recording.windows]
+        languages = dict[int, str]()
+        transcripts = list[Transcript]()
+        size = self._card.limits.max_items
+        for first in range(0, len(windows), size):
+            transcripts += self._hear(windows[first : first + size], languages)
+        return Heard(recordings=batch, transcripts=transcripts)
+
+    def _hear(self, windows: Sequence[tuple[int, Window]], languages: dict[int, str]) -> list[Transcript]:
+        """Transcribes windows, each given with its item; ``languages`` learns the language of each new item."""
+        encoded = self._encode([window for _, window in windows])
+        detected = self._detect(encoded, len(windows))
+        spoken = [languages.setdefault(item, language) for (item, _), language in zip(windows, detected, strict=True)]
+        if len(set(spoken)) == 1:
+            return self._transcribe([window for _, window in windows], encoded, spoken[0])
+        found = dict[int, Transcript]()
+        for language in set(spoken):  # CTranslate2 aligns one language at a time
+            rows = [row for row, own in enumerate(spoken) if own == language]
+            own_windows = [windows[row][1] for row in rows]
+            found |= zip(rows, self._transcribe(own_windows, self._encode(own_windows), language), strict=True)
+        return [found[row] for row in range(len(windows))]
+
+    def _encode(self, windows: Sequence[Window]) -> StorageView:
+        from faster_whisper.audio import pad_or_trim
+
+        return self._model.encode(np.stack([pad_or_trim(window.features) for window in windows]))
+
+    def _detect(self, encoded: StorageView, count: int) -> list[str]:
+        if self._language is not None:
+            return [self._language] * count
+        return [ranked[0][0][2:-2] for ranked in self._model.model.detect_language(encoded)]  # "<|en|>"
+
+    def _transcribe(self, windows: Sequence[Window], encoded: StorageView, language: str) -> list[Transcript]:
+        tokenizer = self._tokenizer(language)
+        prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
+        limit = self._options["max_new_tokens"]
+        results = self._model.model.generate(
+            encoded,
+            [prompt] * len(windows),
+            beam_size=self._options["beam_size"],
+            max_length=min(len(prompt) + limit, self._model.max_length) if limit else self._model.max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_tokens=list(self._suppressed or ()),
+            sampling_temperature=0.0,
+        )
+        texts = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
+        frames = [max(window.features.shape[-1], _FEWEST_FRAMES) for window in windows]
+        # The annotations of find_alignment name the element types of these two lists, not the lists.
+        aligned: Any = self._model.find_alignment(tokenizer, texts, encoded, frames)  # pyright: ignore[reportArgumentType]
+        rows = zip(results, texts, aligned, strict=True)
+        return [_transcript(result, tokenizer.decode(tokens), words, language) for result, tokens, words in rows]
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        from faster_whisper.tokenizer import Tokenizer
+
+        is_multilingual = self._model.model.is_multilingual
+        return Tokenizer(self._model.hf_tokenizer, is_multilingual, task="transcribe", language=language)
+
+    # ---- read --------------------------------------------------------------------------------------------------------
+
+    def read(self, raw: Heard, payloads: Sequence[Payload]) -> list[Prediction]:
+        remaining = iter(raw.transcripts)
+        heard = [[next(remaining) for _ in recording.windows] for recording in raw.recordings]
+        rows = zip(raw.recordings, heard, payloads, strict=True)
+        return [self._prediction(recording, transcripts) for recording, transcripts, _ in rows]
+
+    def _prediction(self, recording: Recording, transcripts: Sequence[Transcript]) -> Prediction:
+        numbers = [(t.mean_logprob, t.no_speech, *(word.score for word in t.words)) for t in transcripts]
+        if not all(math.isfinite(number) for row in numbers for number in row):
+            raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this recording")
+        spoken = [
+            (words, transcript)
+            for window, transcript in zip(recording.windows, transcripts, strict=True)
+            if not self._is_silent(transcript)
+            for words in segments(window, transcript.words, duration_s=recording.duration_s)
+        ]
+        return Prediction(
+            annotations=tuple(self._annotations(spoken)),
+            signals=signals.speech(
+                np.array([word.score for words, _ in spoken for word in words]),
+                mean_logprob=_mean([t.mean_logprob for t in transcripts], otherwise=0.0),
+                no_speech=_mean([t.no_speech for t in transcripts], otherwise=1.0),
+                compression_ratio=max((t.compression_ratio for t in transcripts), default=0.0),
+                temperature=0.0,  # the batched path never samples
+                duration_s=recording.duration_s,
+                speech_s=min(recording.speech_s, recording.duration_s),
+            ),
+        )
+
+    def _is_silent(self, transcript: Transcript) -> bool:
+        """Whisper's own rule: no speech is likely, and the words are not (Radford et al. 2022, §4.5)."""
+        is_quiet = transcript.no_speech > self._options["no_speech_threshold"]
+        return is_quiet and transcript.mean_logprob <= self._options["log_prob_threshold"]
+
+    def _annotations(self, spoken: Sequence[tuple[Sequence[SpokenWord], Transcript]]) -> Iterator[Annotation]:
+        speech, word_label = self._card.label_for("speech"), self._card.label_for("word")
+        for index, (words, transcript) in enumerate(spoken):
+            score = min(math.exp(transcript.mean_logprob), 1.0)
+            if score < self._card.min_score:
+                continue
+            if speech:
+                yield Annotation(
+                    id=str(index),
+                    label=speech,
+                    geometry=TimeSpan(start_s=words[0].start_s, end_s=words[-1].end_s),
+                    score=score,
+                    text="".join(word.text for word in words).strip(),
+                    attributes={"language": transcript.language},
+                )
+            for position, word in enumerate(words if word_label else ()):
+                yield Annotation(
+                    id=f"{index}.{position}",
+                    label=word_label or "",
+                    geometry=TimeSpan(start_s=word.start_s, end_s=word.end_s),
+                    score=word.score,
+                    text=word.text.strip(),
+                    parent_id=str(index) if speech else None,
+                )
+
+
+def _options(card: ModelCard) -> dict[str, Any]:
+    unknown = card.options.keys() - OPTIONS.keys()
+    if unknown:
+        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {sorted(OPTIONS)}")
+    return OPTIONS | card.options
+
+
+def _mean(values: Sequence[float], *, otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise
+
+
+def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language: str) -> Transcript:
+    from faster_whisper.transcribe import get_compression_ratio, merge_punctuations
+
+    merge_punctuations(aligned, _PREPENDED, _APPENDED)
+    count = len(result.sequences_ids[0])
+    words = [
+        SpokenWord(
+            text=word["word"],
+            start_s=float(word["start"]),
+            end_s=float(word["end"]),
+            score=min(max(float(word["probability"]), 0.0), 1.0),
+        )
+        for word in aligned
+        if word["word"].strip()
+    ]
+    return Transcript(
+        text=text,
+        words=tuple(words),
+        language=language,
+        # The end of the text is a token, too. CTranslate2 divides by the length, so an empty text has no number.
+        mean_logprob=result.scores[0] * count / (count + 1) if count else 0.0,
+        no_speech=float(result.no_speech_prob),
+        compression_ratio=get_compression_ratio(text),
+    )
+
+
+# ---- pieces of a recording -------------------------------------------------------------------------------------------
+
+
+def find_speech(samples: np.ndarray) -> list[tuple[int, int]]:
+    """Half-open sample ranges, each at most 30 s, in which silero's voice detection hears speech."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    if not len(samples):
+        return []
+    options = VadOptions(max_speech_duration_s=WINDOW_S, min_silence_duration_ms=_PAUSE_MS)
+    return [(piece["start"], piece["end"]) for piece in get_speech_timestamps(samples, options)]
+
+
+def whole(count: int) -> list[tuple[int, int]]:
+    """All of a recording, cut every 30 s."""
+    size = WINDOW_S * SAMPLE_RATE_HZ
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def join_pieces(pieces: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Neighbouring pieces, as many as fit into 30 s."""
+    joined, length = list[tuple[int, int]](), 0
+    for start, end in pieces:
+        if joined and length + end - start > WINDOW_S * SAMPLE_RATE_HZ:
+            yield tuple(joined)
+            joined, length = [], 0
+        joined.append((start, end))
+        length += end - start
+    if joined:
+        yield tuple(joined)
+
+
+def segments(window: Window, words: Sequence[SpokenWord], *, duration_s: float) -> list[list[SpokenWord]]:
+    """The window's words in times of the recording, one list for each piece that holds words."""
+    moved = [_restored(word, window, duration_s) for word in words]
+    return [[word for _, word in group] for _, group in itertools.groupby(moved, key=lambda pair: pair[0])]
+
+
+def _restored(word: SpokenWord, window: Window, duration_s: float) -> tuple[int, SpokenWord]:
+    """The index of the piece in which a word's middle lies, and the word in times of the recording."""
+    ends = list(itertools.accumulate((end - start) / SAMPLE_RATE_HZ for start, end in window.pieces))
+    middle = (word.start_s + word.end_s) / 2
+    piece = next((index for index, end in enumerate(ends) if middle <= end), len(ends) - 1)
+    first, last = (sample / SAMPLE_RATE_HZ for sample in window.pieces[piece])
+    shift = last - ends[piece]
+    start_s, end_s = (min(max(time + shift, first), last, duration_s) for time in (word.start_s, word.end_s))
+    return piece, replace(word, start_s=round(start_s, 3), end_s=round(max(start_s, end_s), 3))
+
+
+# ---- building --------------------------------------------------------------------------------------------------------
+
+
+def load(card: ModelCard, folder: Path) -> Whisper:
+    """Reads a Whisper that CTranslate2 has converted: model.bin, config.json, vocabulary.json, tokenizer.json.
+
+    Options: ``vad`` (true) leaves out what silero's voice detection takes for silence; without it a recording is cut
+    every 30 s. ``language`` (none: the language of each item's first window). ``beam_size`` (5). ``max_new_tokens`` for
+    each window. ``no_speech_threshold`` (0.6) and ``log_prob_threshold`` (-1.0): a window beyond both is silent.
+
+    Labels: "speech" for what is said between two pauses of a second or more, and "word". ``min_score`` applies to
+    "speech"; words share its fate.
+
+    Raises:
+        ModelError: files are missing, or the features do not fit the network.
+    """
+    missing = [name for name in ("model.bin", "tokenizer.json") if not (folder / name).is_file()]
+    if missing:
+        advice = (
+            "convert the model with ct2-transformers-converter --copy_files tokenizer.json preprocessor_config.json"
+        )
+        raise ModelError("missing_weights", f"'{card.name}' needs {missing} in {folder}; {advice}")
+    return Whisper(card, _open(card, folder))
+
+
+def _open(card: ModelCard, folder: Path) -> WhisperModel:
+    from faster_whisper import WhisperModel
+
+    device = torch_device(card)
+    is_half = card.precision in {"fp16", "bf16"}
+    compute_type = "float32" if device == "cpu" and is_half else _COMPUTE_TYPES[card.precision]
+    threads = max(1, int(card.num_cpus))
+    try:
+        model = WhisperModel(
+            str(folder), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+        )
+    except (RuntimeError, ValueError) as err:
+        raise ModelError("missing_weights", f"'{card.name}' cannot be read from {folder}: {err}") from err
+    mels = len(model.feature_extractor.mel_filters)
+    if mels != model.model.n_mels:
+        wanted = f"the network takes {model.model.n_mels} mel bands, preprocessor_config.json makes {mels}"
+        raise ModelError("missing_weights", f"'{card.name}' in {folder}: {wanted}; copy the file from the original")
+    return model
+
+
+def build_random(card: ModelCard) -> Whisper:
+    """A Whisper of the size in ``architecture`` with random weights and an invented vocabulary.
+
+    ``architecture`` holds any settings of transformers' WhisperConfig; what it leaves out is large-v3-turbo. The
+    network is converted in a temporary folder, stored in int8 if that is the card's precision and in fp16 otherwise.
+    """
+    from ctranslate2.converters.transformers import WhisperLoader
+    from transformers import WhisperConfig
+
+    settings: dict[str, Any] = _LARGE_V3_TURBO | card.architecture
+    tokenizer = _invented_tokenizer(settings["vocab_size"])
+    with TemporaryDirectory(prefix="prelabel-whisper-") as scratch:
+        folder = Path(scratch)
+        spec = WhisperLoader()(_random_network(WhisperConfig(**settings), tokenizer), tokenizer)
+        spec.validate()
+        spec.optimize(quantization="int8" if card.precision == "int8" else "float16")
+        spec.save(scratch)
+        (folder / "tokenizer.json").write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+        features = {"feature_size": settings["num_mel_bins"]}
+        (folder / "preprocessor_config.json").write_text(json.dumps(features), encoding="utf-8")
+        return Whisper(card, _open(card, folder))
+
+
+def _random_network(config: Any, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """A half-precision network; one block of noise fills all matrices, because drawing 800 million numbers is slow."""
+    import torch
+    from transformers import WhisperForConditionalGeneration
+
+    with torch.device("meta"):
+        network = WhisperForConditionalGeneration(config).half()
+    network = network.to_empty(device="cpu").eval()
+    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).half() * 0.02
+    with torch.inference_mode():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+            else:
+                parameter.copy_(
+                    noise.repeat(parameter.numel() // len(noise) + 1)[: parameter.numel()].view_as(parameter)
+                )
+    network.tie_weights()
+    network.generation_config.suppress_tokens = []
+    network.generation_config.begin_suppress_tokens = []
+    languages, vocabulary = _language_tokens(), tokenizer.get_vocab()
+    network.generation_config.update(lang_to_id={token: vocabulary[token] for token in languages})
+    return network
+
+
+def _language_tokens() -> list[str]:
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    return [f"<|{code}|>" for code in LANGUAGES]
+
+
+def _invented_tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """Whisper's special tokens, as many of 30 s of timestamps, and invented words before them up to ``size``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    first = ["<|endoftext|>", "<|startoftranscript|>"]
+    names = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
+    times = [f"<|{index * 0.02:.2f}|>" for index in range(1501)]
+    special = [*first, *_language_tokens(), *(f"<|{name}|>" for name in names), *times]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [f"Ġw{index}" for index in range(size - len(special) - len(letters))]
+    vocabulary = {token: index for index, token in enumerate([*letters, *words, *special])}
+    if len(vocabulary) != size:
+        wanted = len(special) + len(letters)
+        raise ModelError("bad_card", f"vocab_size must be {wanted} or more to hold Whisper's own tokens; got {size}")
+    engine = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=engine, eos_token=first[0])

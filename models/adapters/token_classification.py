@@ -1,0 +1,373 @@
+"""Runs token classifiers of Hugging Face: named entities as character spans."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from models import signals
+from models.card import ModelCard, torch_device
+from models.errors import ItemError, ModelError
+from models.types import Annotation, Payload, Prediction, TextPayload, TextSpan
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+OPTIONS = {"window_tokens": 512, "stride_tokens": 64}
+_WINDOWS_PER_PASS = 64
+_TAG = re.compile(r"([BILOUES])[-_](.+)")
+_NO_LIMIT, _SMALLEST_WINDOW = 1 << 30, 8
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+_BERT_LARGE: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": 28_996,
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "labels": ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"],
+}
+
+
+# ---- what travels between the steps ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """The half-open code-point range of one word and the index of its first token."""
+
+    start: int
+    end: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedText:
+    """A text as token ids, and as the half-open token ranges that the network sees one at a time."""
+
+    token_ids: np.ndarray  # (T,) int64
+    words: tuple[Word, ...]
+    windows: tuple[tuple[int, int], ...]
+
+    @property
+    def cost(self) -> float:
+        """Tokens, counting those of overlaps twice."""
+        return float(sum(end - start for start, end in self.windows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """The (T, K) float32 tag probabilities of each tokenized text of a batch."""
+
+    texts: Sequence[TokenizedText]
+    probabilities: Sequence[np.ndarray]
+
+
+def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges of at most ``size`` that cover ``count`` tokens; neighbours share ``stride`` tokens or more.
+
+    The last range is moved back so that it is full.
+    """
+    if count <= size:
+        return ((0, count),) if count else ()
+    starts = [*range(0, count - size, size - stride), count - size]
+    return tuple((start, start + size) for start in starts)
+
+
+def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """(T, K) probabilities of a text's tokens from those of its windows.
+
+    Overlaps are cut in the middle, so that each token is read from the window where it has most context.
+    """
+    if not outputs:
+        return np.zeros((0, 0), dtype=np.float32)
+    cuts = [(before_end + start) // 2 for (_, before_end), (start, _) in itertools.pairwise(text.windows)]
+    bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
+    own = zip(outputs, text.windows, bounds, strict=True)
+    return np.concatenate([output[first - start : last - start] for output, (start, _), (first, last) in own])
+
+
+# ---- tags ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What each of the network's tags means: (position, entity), where entity "" is outside of every name.
+
+    ``position`` is one of B I L O U E S, or I for a tag that is only a name. A card may rename whole tags
+    (LABEL_1: B-PER) or entities (PER: person).
+    """
+
+    meanings: tuple[tuple[str, str], ...]
+    outside: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], card: ModelCard) -> Tags:
+        """Reads the tag names of a network.
+
+        Raises:
+            ModelError: none of them means "outside".
+        """
+        renamed = [card.labels.get(name, name) for name in names]
+        meanings = tuple(meaning(name) for name in renamed)
+        outside = [index for index, name in enumerate(renamed) if name.upper() in {"O", "OUTSIDE"}]
+        if not outside:
+            raise ModelError(
+                "bad_card", f"no tag of '{card.name}' means outside; got {renamed}; map one to O in labels"
+            )
+        return cls(meanings=meanings, outside=outside[0])
+
+
+def meaning(name: str) -> tuple[str, str]:
+    if name.upper() in {"", "O", "OUTSIDE"}:
+        return "O", ""
+    matched = _TAG.fullmatch(name)
+    return (matched[1], matched[2]) if matched else ("I", name)
+
+
+def group(meanings: Sequence[tuple[str, str]]) -> list[tuple[str, int, int]]:
+    """Entities in the (position, entity) of each word, as (entity, first word, word after the last).
+
+    Reads IOB1, IOB2, BILOU, BIOES and bare names. Lenient: an I that continues nothing begins an entity.
+    """
+    found = list[tuple[str, int, int]]()
+    is_open = False
+    for index, (position, entity) in enumerate(meanings):
+        continues = is_open and entity == found[-1][0] and position in "ILE"
+        if continues:
+            found[-1] = (entity, found[-1][1], index + 1)
+        elif entity:
+            found.append((entity, index, index + 1))
+        is_open = bool(entity) and position not in "LEUS"
+    return found
+
+
+# ---- the adapter -----------------------------------------------------------------------------------------------------
+
+
+class TokenClassifier:
+    """A token classification network and its fast tokenizer."""
+
+    def __init__(self, card: ModelCard, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._card, self._device = card, torch_device(card)
+        dtype = _DTYPES[card.precision] if self._device == "cuda" else torch.float32
+        self._network: torch.nn.Module = torch.nn.Module.to(network, device=self._device, dtype=dtype).eval()
+        self._tags = Tags.of([name for _, name in sorted((network.config.id2label or {}).items())], card)
+        self._pieces = plain(tokenizer)
+        self._padding = padding_id(tokenizer)
+        self._before, self._after = special_tokens(self._pieces)
+        self._size, self._stride = _window(card, most=most_tokens(network, tokenizer))
+        self._size -= len(self._before) + len(self._after)
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[TokenizedText]:
+        return [self._tokenized(payload) for payload in payloads]
+
+    def _tokenized(self, payload: Payload) -> TokenizedText:
+        if not isinstance(payload, TextPayload):
+            raise ItemError("wrong_media", f"got {type(payload).__name__}; '{self._card.name}' labels text")
+        encoding = self._pieces.encode(payload.text, add_special_tokens=False)
+        return TokenizedText(
+            token_ids=np.asarray(encoding.ids, dtype=np.int64),
+            words=tuple(words_of(encoding.offsets, encoding.word_ids, payload.text)),
+            windows=cut_windows(len(encoding.ids), size=self._size, stride=self._stride),
+        )
+
+    @torch.inference_mode()
+    def forward(self, batch: Sequence[TokenizedText]) -> Tagged:
+        windows = [text.token_ids[start:end] for text in batch for start, end in text.windows]
+        outputs = list[np.ndarray]()
+        for first in range(0, len(windows), _WINDOWS_PER_PASS):
+            outputs += self._run(windows[first : first + _WINDOWS_PER_PASS])
+        remaining = iter(outputs)
+        taken = [[next(remaining) for _ in text.windows] for text in batch]
+        return Tagged(texts=batch, probabilities=[stitched(text, own) for text, own in zip(batch, taken, strict=True)])
+
+    def _run(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        first = len(self._before)
+        ids = np.full((len(windows), max(map(len, windows)) + first + len(self._after)), self._padding, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, seen, window in zip(ids, mask, windows, strict=True):
+            whole = [*self._before, *window, *self._after]
+            row[: len(whole)], seen[: len(whole)] = whole, 1
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        logits = self._network(**{name: tensor.to(self._device) for name, tensor in inputs.items()}).logits
+        probabilities = logits.float().softmax(dim=-1).cpu().numpy()  # (n, L, K)
+        return [row[first : first + len(window)] for row, window in zip(probabilities, windows, strict=True)]
+
+    def read(self, raw: Tagged, payloads: Sequence[Payload]) -> list[Prediction]:
+        rows = zip(raw.texts, raw.probabilities, payloads, strict=True)
+        return [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+
+    def _prediction(self, text: TokenizedText, probabilities: np.ndarray, payload: Payload) -> Prediction:
+        """Spans and signals of one text; a word's tag is its first token's."""
+        if not isinstance(payload, TextPayload):
+            raise ItemError("wrong_media", f"got {type(payload).__name__}; '{self._card.name}' labels text")
+        if not np.isfinite(probabilities).all():
+            raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this text")
+        of_words = np.array([probabilities[word.token] for word in text.words]).reshape(-1, len(self._tags.meanings))
+        meanings = [self._tags.meanings[tag] for tag in of_words.argmax(axis=1)]
+        spans = [
+            (label, text.words[first].start, text.words[last - 1].end, float(of_words[first:last].max(axis=1).min()))
+            for entity, first, last in group(meanings)
+            if (label := self._card.label_for(entity))
+        ]
+        scores = np.array([score for *_, score in spans])
+        emitted = [span for span in spans if span[-1] >= self._card.min_score]
+        return Prediction(
+            annotations=tuple(_annotation(index, span, payload.text) for index, span in enumerate(emitted)),
+            signals=signals.token_classification(of_words, outside=self._tags.outside, span_scores=scores),
+        )
+
+
+def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Annotation:
+    label, start, end, score = span
+    return Annotation(
+        id=str(index), label=label, geometry=TextSpan(start=start, end=end), score=score, text=text[start:end]
+    )
+
+
+# ---- tokens and words ------------------------------------------------------------------------------------------------
+
+
+def plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """The tokenizer's own engine without truncation and padding, so that threads may share it.
+
+    Special tokens spelled out in a text ("[SEP]") are read as text.
+    """
+    pieces = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    pieces.no_truncation()
+    pieces.no_padding()
+    pieces.encode_special_tokens = True
+    return pieces
+
+
+def special_tokens(pieces: Tokenizer) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and after a text."""
+    encoding = pieces.encode("a")
+    inner = [index for index, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
+    first, last = (inner[0], inner[-1] + 1) if inner else (len(encoding.ids), len(encoding.ids))
+    return encoding.ids[:first], encoding.ids[last:]
+
+
+def words_of(offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None], text: str) -> Iterator[Word]:
+    """The words of a text without surrounding white space; a token outside of any word is a word of its own."""
+    keyed = [(-1 - index if word is None else word, index) for index, word in enumerate(word_ids)]
+    for _, tokens in itertools.groupby(keyed, key=lambda pair: pair[0]):
+        indices = [index for _, index in tokens]
+        start, end = min(offsets[index][0] for index in indices), max(offsets[index][1] for index in indices)
+        covered = text[start:end]
+        if covered.strip():
+            start, end = start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip())
+            yield Word(start=start, end=end, token=indices[0])
+
+
+def padding_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that fills up short inputs; attention masks it."""
+    return tokenizer.pad_token_id if isinstance(tokenizer.pad_token_id, int) else 0
+
+
+def most_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> int:
+    """The longest input that both the network and its tokenizer allow."""
+    positions = getattr(network.config, "max_position_embeddings", None) or _NO_LIMIT
+    if "roberta" in network.config.model_type or network.config.model_type == "camembert":
+        positions -= padding_id(tokenizer) + 1  # its positions begin behind the padding's
+    return min(positions, tokenizer.model_max_length or _NO_LIMIT)
+
+
+def _window(card: ModelCard, *, most: int) -> tuple[int, int]:
+    """The size of a window in tokens and how many it shares with the next."""
+    unknown = card.options.keys() - OPTIONS.keys()
+    if unknown:
+        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {sorted(OPTIONS)}")
+    size = min(int(card.options.get("window_tokens") or OPTIONS["window_tokens"]), most)
+    stride = min(int(card.options.get("stride_tokens") or OPTIONS["stride_tokens"]), size // 4)
+    if size < _SMALLEST_WINDOW:
+        raise ModelError("bad_card", f"window_tokens of '{card.name}' must be {_SMALLEST_WINDOW} or more; got {size}")
+    return size, stride
+
+
+# ---- building --------------------------------------------------------------------------------------------------------
+
+
+def load(card: ModelCard, folder: Path) -> TokenClassifier:
+    """Reads a token classifier as Hugging Face saves it: config.json, safetensors weights, a fast tokenizer.
+
+    Options: ``window_tokens`` (512) is the longest input; a longer text is cut into windows that share
+    ``stride_tokens`` (64, at most a quarter of a window).
+
+    Raises:
+        ModelError: there are no weights, or only pickled ones, or they lack the classifier.
+    """
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    _require_safetensors(card, folder)
+    try:
+        network, report = AutoModelForTokenClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        raise ModelError("missing_weights", f"'{card.name}' cannot be read from {folder}: {err}") from err
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError("missing_weights", f"{folder} is no trained token classifier: it lacks {missing[:3]}")
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError("missing_weights", f"'{card.name}' needs a fast tokenizer (tokenizer.json) in {folder}")
+    return TokenClassifier(card, network, tokenizer)
+
+
+def _require_safetensors(card: ModelCard, folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted(path.name for suffix in ("bin", "pt", "pth", "pkl", "ckpt") for path in folder.glob(f"*.{suffix}"))
+    if pickled:
+        raise ModelError(
+            "unsafe_weights", f"{folder} holds pickled weights only ({pickled[0]}); convert to safetensors"
+        )
+    raise ModelError("missing_weights", f"'{card.name}' needs *.safetensors weights; found none in {folder}")
+
+
+def build_random(card: ModelCard) -> TokenClassifier:
+    """A classifier of the size in ``architecture`` with random weights and an invented vocabulary.
+
+    ``architecture`` holds any settings of the network's Hugging Face configuration, ``model_type`` and ``labels`` (tag
+    names) among them; what it leaves out is BERT-large.
+    """
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    settings: dict[str, Any] = _BERT_LARGE | card.architecture
+    labels, model_type = settings.pop("labels"), settings.pop("model_type")
+    names = dict(enumerate(labels))
+    config = AutoConfig.for_model(
+        model_type, **settings, id2label=names, label2id={name: index for index, name in names.items()}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AutoModelForTokenClassification.from_config(config, trust_remote_code=False)
+    return TokenClassifier(card, network, _invented_tokenizer(settings["vocab_size"], config.max_position_embeddings))
+
+
+def _invented_tokenizer(size: int, longest: int) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of every one-, two-, three-letter piece in turn, until the vocabulary is full."""
+    from tokenizers import models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = string.ascii_lowercase
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *string.digits, *string.punctuation, *string.ascii_uppercase]
+    words = ("".join(word) for length in itertools.count(1) for word in itertools.product(letters, repeat=length))
+    pieces = (piece for word in words for piece in (word, f"##{word}"))
+    vocabulary = {name: index for index, name in enumerate(itertools.islice(itertools.chain(names, pieces), size))}
+    engine = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    engine.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(tokenizer_object=engine, model_max_length=longest, pad_token="[PAD]")  # noqa: S106

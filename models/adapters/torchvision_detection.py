@@ -1,0 +1,199 @@
+"""Runs torchvision's detectors: Faster R-CNN, RetinaNet, FCOS, SSD and their kin."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.models import detection, get_model, list_models
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from models.candidates import Candidates, Emission, prediction
+from models.card import ModelCard, Option, torch_device
+from models.errors import ItemError, ModelError
+from models.precision import arithmetic
+from models.state_dict import fill, read_state_dict
+from models.types import ImagePayload, Payload, Prediction
+
+OPTIONS = ("architecture", "candidate_score", "nms_iou")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizedImage:
+    """A normalised image at the network's scale: (3, h, w) float32, not yet padded."""
+
+    pixels: torch.Tensor
+    padded_hw: tuple[int, int]
+
+    @property
+    def cost(self) -> float:
+        """Megapixels of model input."""
+        return math.prod(self.padded_hw) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the network keeps for one image after its own NMS; boxes in pixels of the resized image, of size_hw."""
+
+    boxes_xyxy: np.ndarray  # (n, 4) float32
+    scores: np.ndarray  # (n,) float32
+    classes: np.ndarray  # (n,) int64
+    size_hw: tuple[int, int]
+
+
+class _Stacking(GeneralizedRCNNTransform):
+    """Torchvision's own transform for images that ``prepare`` has resized and normalised already."""
+
+    def normalize(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def resize(
+        self, image: torch.Tensor, target: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        return image, target
+
+
+class TorchvisionDetector:
+    """A detection network of torchvision; its transform runs in ``prepare``, on the CPU."""
+
+    def __init__(self, card: ModelCard, network: torch.nn.Module, labels: Sequence[str]) -> None:
+        self._card, self._device = card, torch_device(card)
+        self._emission = Emission.of(card, labels)
+        self._transform = _own_transform(network)
+        network.transform = _Stacking(
+            min_size=0, max_size=0, image_mean=[], image_std=[], size_divisible=self._transform.size_divisible
+        )
+        self._network = network.to(self._device).eval()
+        arithmetic(card, device=self._device)  # refuses early what it cannot do
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[ResizedImage]:
+        return [self._resized(_image(payload)) for payload in payloads]
+
+    def _resized(self, image_rgb: np.ndarray) -> ResizedImage:
+        pixels = torch.from_numpy(image_rgb).permute(2, 0, 1).float() / 255.0  # (3, H, W)
+        resized, _ = self._transform.resize(self._transform.normalize(pixels))
+        step = self._transform.size_divisible
+        height, width = (math.ceil(side / step) * step for side in resized.shape[1:])
+        return ResizedImage(pixels=resized, padded_hw=(height, width))
+
+    @torch.inference_mode()
+    def forward(self, batch: Sequence[ResizedImage]) -> list[Found]:
+        """One pass for each padded size in the batch: an image is padded as it would be alone, never to a neighbour."""
+        indices_of_size = defaultdict[tuple[int, int], list[int]](list)
+        for index, sample in enumerate(batch):
+            indices_of_size[sample.padded_hw].append(index)
+        found = dict[int, Found]()
+        for indices in indices_of_size.values():
+            found |= zip(indices, self._run([batch[index].pixels for index in indices]), strict=True)
+        return [found[index] for index in range(len(batch))]
+
+    def _run(self, images: Sequence[torch.Tensor]) -> list[Found]:
+        with arithmetic(self._card, device=self._device):
+            answers = self._network([image.to(self._device) for image in images])
+        return [
+            Found(
+                boxes_xyxy=answer["boxes"].float().cpu().numpy(),
+                scores=answer["scores"].float().cpu().numpy(),
+                classes=answer["labels"].cpu().numpy(),
+                size_hw=(image.shape[1], image.shape[2]),
+            )
+            for image, answer in zip(images, answers, strict=True)
+        ]
+
+    def read(self, raw: Sequence[Found], payloads: Sequence[Payload]) -> list[Prediction]:
+        return [self._prediction(found, _image(payload)) for found, payload in zip(raw, payloads, strict=True)]
+
+    def _prediction(self, found: Found, image_rgb: np.ndarray) -> Prediction:
+        height, width = image_rgb.shape[:2]
+        factor = np.array([width / found.size_hw[1], height / found.size_hw[0]] * 2)
+        # The network tells the score of one class per box, so the others are unknown and no margin can be read off.
+        class_scores = np.zeros((len(found.scores), len(self._emission.labels)))
+        class_scores[np.arange(len(found.scores)), found.classes] = found.scores
+        result = prediction(
+            Candidates(boxes_xyxy=found.boxes_xyxy * factor, class_scores=class_scores),
+            self._emission,
+            size_hw=(height, width),
+        )
+        known = {name: value for name, value in result.signals.items() if name != "margin_max"}
+        return Prediction(annotations=result.annotations, signals=known)
+
+
+def _image(payload: Payload) -> np.ndarray:
+    if not isinstance(payload, ImagePayload):
+        raise ItemError("wrong_media", f"got {type(payload).__name__}; a detector labels images")
+    return payload.image_rgb
+
+
+def _own_transform(network: torch.nn.Module) -> GeneralizedRCNNTransform:
+    transform = network.transform
+    if not isinstance(transform, GeneralizedRCNNTransform):
+        raise ModelError("bad_card", f"{type(network).__name__} is no detector of torchvision's usual make")
+    return transform.eval()
+
+
+# ---- building --------------------------------------------------------------------------------------------------------
+
+
+def load(card: ModelCard, folder: Path) -> TorchvisionDetector:
+    """Reads a state dict (.safetensors, or .pth without code) and its labels.json.
+
+    labels.json lists the name of each class, the background first; without it, 91 COCO categories are expected.
+    Options: ``architecture`` names one of torchvision's detectors; ``candidate_score`` is the lowest score that counts
+    as a possible miss (left out: torchvision's own); ``nms_iou`` removes more duplicates than torchvision does.
+
+    Raises:
+        ModelError: the architecture is unknown, there are no weights, they hold code, or they do not fit.
+    """
+    labels = _read_labels(folder if folder.is_dir() else folder.parent)
+    network = _network(card, card.options.get("architecture"), classes=len(labels))
+    fill(card, network, read_state_dict(card, folder))
+    return TorchvisionDetector(card, network, labels)
+
+
+def build_random(card: ModelCard) -> TorchvisionDetector:
+    """A detector with random weights: ``architecture`` holds its ``name`` and, if not 91, its number of ``classes``."""
+    classes = card.architecture.get("classes", 91)
+    if not isinstance(classes, int) or classes < 2:
+        raise ModelError("bad_card", f"classes of model '{card.name}' must be a number above 1; got {classes!r}")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = _network(card, card.architecture.get("name"), classes=classes)
+    labels = _coco_labels() if classes == 91 else ["__background__", *(f"class{n}" for n in range(1, classes))]
+    return TorchvisionDetector(card, network, labels)
+
+
+def _network(card: ModelCard, name: Option | list[int] | list[str], *, classes: int) -> torch.nn.Module:
+    unknown = card.options.keys() - set(OPTIONS)
+    if unknown:
+        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {list(OPTIONS)}")
+    known = list_models(module=detection)
+    if not isinstance(name, str) or name not in known:
+        raise ModelError("bad_card", f"model '{card.name}' asks for architecture {name!r}; torchvision has {known}")
+    network = get_model(name, weights=None, weights_backbone=None, num_classes=classes)
+    candidate_score = card.options.get("candidate_score")
+    if candidate_score is not None:
+        head: Any = getattr(network, "roi_heads", network)
+        head.score_thresh = float(candidate_score)
+    return network
+
+
+def _read_labels(folder: Path) -> list[str]:
+    path = folder / "labels.json"
+    if not path.exists():
+        return _coco_labels()
+    labels = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
+        raise ModelError("bad_card", f"{path} must be a JSON list of two names or more, the background first")
+    return labels
+
+
+def _coco_labels() -> list[str]:
+    """The 91 categories that torchvision's COCO weights answer with."""
+    return list(detection.FasterRCNN_ResNet50_FPN_V2_Weights.DEFAULT.meta["categories"])

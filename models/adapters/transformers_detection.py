@@ -1,0 +1,179 @@
+"""Runs object detectors of Hugging Face: RT-DETR, D-FINE, DETR and their kin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from models.candidates import Candidates, Emission, prediction
+from models.card import ModelCard, torch_device
+from models.errors import ItemError, ModelError
+from models.precision import arithmetic
+from models.state_dict import require_safetensors
+from models.types import ImagePayload, Payload, Prediction
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+OPTIONS = ("nms_iou",)
+# The families that score one class or "no object" by a softmax; all others score each class by a sigmoid.
+_SOFTMAX = ("detr", "table-transformer", "yolos")
+_INPUT_SIZE_HW = (640, 640)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSample:
+    """An image at the network's size: (3, h, w) float32, and its (h, w) mask where the family wants one."""
+
+    pixels: torch.Tensor
+    mask: torch.Tensor | None
+
+    @property
+    def cost(self) -> float:
+        """Megapixels of model input."""
+        return self.pixels[0].numel() / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """What the network answers for B images: (B, n, K) scores, (B, n, 4) boxes as centre and size in [0, 1]."""
+
+    class_scores: Sequence[np.ndarray]
+    boxes_cxcywh: Sequence[np.ndarray]
+
+
+class TransformersDetector:
+    """A detection network and its image processor."""
+
+    def __init__(self, card: ModelCard, network: PreTrainedModel, processor: BaseImageProcessor) -> None:
+        self.card, self._device, self._processor = card, torch_device(card), processor
+        torch.nn.Module.to(network, device=self._device).eval()
+        self._network = network
+        self._has_no_object = network.config.model_type in _SOFTMAX
+        names = sorted((network.config.id2label or {}).items())
+        self._emission = Emission.of(card, [name for _, name in names])
+        arithmetic(card, device=self._device)  # refuses early what it cannot do
+
+    def with_min_score(self, min_score: float) -> TransformersDetector:
+        """The same network, emitting boxes from another score on."""
+        return TransformersDetector(replace(self.card, min_score=min_score), self._network, self._processor)
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[PixelSample]:
+        return [self._sample(_image(payload)) for payload in payloads]
+
+    def _sample(self, image_rgb: np.ndarray) -> PixelSample:
+        ready = self._processor(images=[image_rgb], return_tensors="pt", input_data_format="channels_last")
+        mask = ready.get("pixel_mask")
+        return PixelSample(pixels=ready["pixel_values"][0], mask=None if mask is None else mask[0])
+
+    @torch.inference_mode()
+    def forward(self, batch: Sequence[PixelSample]) -> Queries:
+        """One pass for each input size in the batch.
+
+        Families with a fixed input size need one. The others are never padded to a common size, because padding
+        moves their scores.
+        """
+        indices_of_size = defaultdict[torch.Size, list[int]](list)
+        for index, sample in enumerate(batch):
+            indices_of_size[sample.pixels.shape].append(index)
+        scores, boxes = [np.empty(0)] * len(batch), [np.empty(0)] * len(batch)
+        for indices in indices_of_size.values():
+            for index, own_scores, own_boxes in zip(indices, *self._run([batch[i] for i in indices]), strict=True):
+                scores[index], boxes[index] = own_scores, own_boxes
+        return Queries(class_scores=scores, boxes_cxcywh=boxes)
+
+    def _run(self, samples: Sequence[PixelSample]) -> tuple[np.ndarray, np.ndarray]:
+        inputs = {"pixel_values": torch.stack([sample.pixels for sample in samples]).to(self._device)}
+        masks = [sample.mask for sample in samples if sample.mask is not None]
+        if masks:
+            inputs["pixel_mask"] = torch.stack(masks).to(self._device)
+        with arithmetic(self.card, device=self._device):
+            answer = self._network(**inputs)
+        logits = answer.logits.float()  # (B, n, K), or K + 1 with "no object" last
+        scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
+        return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy()
+
+    def read(self, raw: Queries, payloads: Sequence[Payload]) -> list[Prediction]:
+        rows = zip(raw.class_scores, raw.boxes_cxcywh, payloads, strict=True)
+        return [self._prediction(scores, boxes, _image(payload)) for scores, boxes, payload in rows]
+
+    def _prediction(self, class_scores: np.ndarray, boxes_cxcywh: np.ndarray, image_rgb: np.ndarray) -> Prediction:
+        height, width = image_rgb.shape[:2]
+        centre, size = boxes_cxcywh[:, :2].astype(np.float64), boxes_cxcywh[:, 2:].astype(np.float64)
+        boxes = np.concatenate([centre - size / 2.0, centre + size / 2.0], axis=1) * (width, height, width, height)
+        columns = class_scores[:, : len(self._emission.labels)]
+        return prediction(Candidates(boxes_xyxy=boxes, class_scores=columns), self._emission, size_hw=(height, width))
+
+
+def _image(payload: Payload) -> np.ndarray:
+    if not isinstance(payload, ImagePayload):
+        raise ItemError("wrong_media", f"got {type(payload).__name__}; a detector labels images")
+    return payload.image_rgb
+
+
+# ---- building --------------------------------------------------------------------------------------------------------
+
+
+def load(card: ModelCard, folder: Path) -> TransformersDetector:
+    """Reads a detector as Hugging Face saves it: config.json, preprocessor_config.json, safetensors weights.
+
+    Options: ``nms_iou`` removes boxes of the same label that overlap a better one by more than this.
+
+    Raises:
+        ModelError: there are no weights, or only pickled ones, or they do not fit the network.
+    """
+    from transformers import AutoImageProcessor, AutoModelForObjectDetection
+    from transformers.utils import logging
+
+    _check_options(card)
+    require_safetensors(card, folder)
+    logging.disable_progress_bar()
+    try:
+        network, report = AutoModelForObjectDetection.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        raise ModelError("missing_weights", f"model '{card.name}' cannot be read from {folder}: {err}") from err
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError("missing_weights", f"{folder} is no trained detector: it lacks {missing[:3]}")
+    return TransformersDetector(card, network, processor)
+
+
+def build_random(card: ModelCard) -> TransformersDetector:
+    """A detector of the size in ``architecture`` with random weights, at 640 × 640 pixels.
+
+    ``architecture`` holds any settings of the network's Hugging Face configuration; ``model_type`` is rt_detr_v2
+    unless it says otherwise, and the settings left out are that type's own (for rt_detr_v2: ResNet-50, 80 labels).
+    """
+    from transformers import AutoModelForObjectDetection, RTDetrImageProcessor
+
+    _check_options(card)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AutoModelForObjectDetection.from_config(_config(card), trust_remote_code=False)
+    height, width = _INPUT_SIZE_HW
+    return TransformersDetector(card, network, RTDetrImageProcessor(size={"height": height, "width": width}))
+
+
+def _config(card: ModelCard) -> Any:
+    from transformers import AutoConfig
+
+    settings: dict[str, Any] = {"model_type": "rt_detr_v2", "num_labels": 80} | card.architecture
+    try:
+        return AutoConfig.for_model(settings.pop("model_type"), **settings)
+    except (ValueError, TypeError) as err:
+        raise ModelError("bad_card", f"architecture of model '{card.name}' describes no network: {err}") from err
+
+
+def _check_options(card: ModelCard) -> None:
+    unknown = card.options.keys() - set(OPTIONS)
+    if unknown:
+        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {list(OPTIONS)}")
