@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -62,7 +64,7 @@ def demo(
     from serving import demo as sample
 
     items = sample.sample_items()
-    with _service(_demo_settings(out)) as address, _progress() as progress:
+    with _demo_settings() as settings, _service(settings) as address, _progress() as progress:
         bars = {task: progress.add_task(task, total=len(of_task)) for task, of_task in items.items()}
         results, seconds = asyncio.run(
             sample.label(address, items, on_done=lambda task, n: progress.advance(bars[task], n))
@@ -111,7 +113,7 @@ def annotate(
         results, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
     summary = folder.write(results, items, out, title=f"{drop.name}: {known_task}", seconds={known_task: elapsed_s})
     _print_summary(summary, as_json=as_json)
-    notes.print(f"report: [bold]{out / 'report.html'}[/]   results: {out / 'results.jsonl'}")
+    _print_files(out)
 
 
 @contextmanager
@@ -123,9 +125,12 @@ def _service(settings: Settings) -> Iterator[str]:
         yield address
 
 
-def _demo_settings(out: Path) -> Settings:
-    settings = with_changes(configuration.load("demo"), "store", folder=out.resolve() / "store")
-    return with_changes(settings, "server", port=_free_port())
+@contextmanager
+def _demo_settings() -> Iterator[Settings]:
+    """The preset on a free port, with a store that goes when the demo ends."""
+    with tempfile.TemporaryDirectory(prefix="prelabel-", ignore_cleanup_errors=True) as folder:
+        settings = with_changes(configuration.load("demo"), "store", folder=Path(folder) / "store")
+        yield with_changes(settings, "server", port=_free_port())
 
 
 def _free_port() -> int:
@@ -150,7 +155,8 @@ def _print_summary(summary: list[TaskSummary], *, as_json: bool) -> None:
     if as_json:
         screen.print_json(json.dumps({"tasks": [asdict(line) for line in summary]}))
         return
-    table = Table("task", *("items", "labels", "nothing\nfound", "failed", "accepted", "to\nreview", "items/s"))
+    names = ("task", "items", "labels", "nothing\nfound", "failed", "accepted", "to\nreview", "items/s")
+    table = Table(*names, box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     for line in summary:
@@ -158,6 +164,12 @@ def _print_summary(summary: list[TaskSummary], *, as_json: bool) -> None:
         rate = "" if line.items_per_s is None else f"{line.items_per_s:.1f}"
         table.add_row(line.task, *map(str, numbers), rate)
     screen.print(table)
+
+
+def _print_files(out: Path) -> None:
+    notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
+    others = [str(out / name) for name in ("results.jsonl", "coco.json") if (out / name).exists()]
+    notes.print(f"beside it: {', '.join(others)}", soft_wrap=True)
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
