@@ -75,9 +75,7 @@ def demo(
     _print_summary(summary, as_json=as_json)
     for queue in queues:
         notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")
-    notes.print(
-        f"report: [bold]{out / 'report.html'}[/]   results: {out / 'results.jsonl'}   boxes: {out / 'coco.json'}"
-    )
+    _print_files(out)
 
 
 @app.command()
@@ -129,6 +127,7 @@ def _service(settings: Settings) -> Iterator[str]:
 def _demo_settings() -> Iterator[Settings]:
     """The preset on a free port, with a store that goes when the demo ends."""
     with tempfile.TemporaryDirectory(prefix="prelabel-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user and must get through
         settings = with_changes(configuration.load("demo"), "store", folder=Path(folder) / "store")
         yield with_changes(settings, "server", port=_free_port())
 
@@ -156,7 +155,7 @@ def _print_summary(summary: list[TaskSummary], *, as_json: bool) -> None:
         screen.print_json(json.dumps({"tasks": [asdict(line) for line in summary]}))
         return
     names = ("task", "items", "labels", "nothing\nfound", "failed", "accepted", "to\nreview", "items/s")
-    table = Table(*names, box=box.SIMPLE_HEAD)
+    table = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in table.columns[1:]:
         column.justify = "right"
     for line in summary:

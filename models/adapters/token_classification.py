@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models import signals
 from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
+from models.pretrained import network_of, processor_of
 from models.types import Annotation, Payload, Prediction, TextPayload, TextSpan
 
 if TYPE_CHECKING:
@@ -309,31 +310,11 @@ def load(card: ModelCard, folder: Path) -> TokenClassifier:
     """
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    _require_safetensors(card, folder)
-    try:
-        network, report = AutoModelForTokenClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
-        raise ModelError("missing_weights", f"'{card.name}' cannot be read from {folder}: {err}") from err
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError("missing_weights", f"{folder} is no trained token classifier: it lacks {missing[:3]}")
+    network = network_of(card, folder, auto_class=AutoModelForTokenClassification)
+    tokenizer = processor_of(card, folder, auto_class=AutoTokenizer)
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("missing_weights", f"'{card.name}' needs a fast tokenizer (tokenizer.json) in {folder}")
     return TokenClassifier(card, network, tokenizer)
-
-
-def _require_safetensors(card: ModelCard, folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = sorted(path.name for suffix in ("bin", "pt", "pth", "pkl", "ckpt") for path in folder.glob(f"*.{suffix}"))
-    if pickled:
-        raise ModelError(
-            "unsafe_weights", f"{folder} holds pickled weights only ({pickled[0]}); convert to safetensors"
-        )
-    raise ModelError("missing_weights", f"'{card.name}' needs *.safetensors weights; found none in {folder}")
 
 
 def build_random(card: ModelCard) -> TokenClassifier:

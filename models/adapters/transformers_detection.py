@@ -15,7 +15,7 @@ from models.candidates import Candidates, Emission, prediction
 from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
 from models.precision import arithmetic
-from models.state_dict import require_safetensors
+from models.pretrained import network_of, processor_of
 from models.types import ImagePayload, Payload, Prediction
 
 if TYPE_CHECKING:
@@ -129,22 +129,10 @@ def load(card: ModelCard, folder: Path) -> TransformersDetector:
         ModelError: there are no weights, or only pickled ones, or they do not fit the network.
     """
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
-    from transformers.utils import logging
 
     _check_options(card)
-    require_safetensors(card, folder)
-    logging.disable_progress_bar()
-    try:
-        network, report = AutoModelForObjectDetection.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
-        raise ModelError("missing_weights", f"model '{card.name}' cannot be read from {folder}: {err}") from err
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError("missing_weights", f"{folder} is no trained detector: it lacks {missing[:3]}")
-    return TransformersDetector(card, network, processor)
+    network = network_of(card, folder, auto_class=AutoModelForObjectDetection)
+    return TransformersDetector(card, network, processor_of(card, folder, auto_class=AutoImageProcessor))
 
 
 def build_random(card: ModelCard) -> TransformersDetector:

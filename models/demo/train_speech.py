@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 CLIPS, SILENT_CLIPS, HELD_OUT_CLIPS = 7_000, 300, 80
 FULL_FRAMES = 3_000  # Whisper's 30 s at 100 frames a second
-SHORT_STEPS, SHORT_BATCH, SHORT_RATE = 900, 32, 1.5e-3
-LONG_STEPS, LONG_FRAMES_PER_BATCH, LONG_RATE = 500, 15_000, 8e-4
+SHORT_STEPS, SHORT_BATCH, SHORT_RATE = 1_300, 32, 1.5e-3
+LONG_STEPS, LONG_FRAMES_PER_BATCH, LONG_RATE = 1_100, 15_000, 8e-4
 GUIDED_HEADS = 2  # of the last decoder layer
 MELS = 80
 _TIMESTAMPS = 1_501  # <|0.00|> … <|30.00|>, as every Whisper has them
@@ -44,11 +44,11 @@ def train(folder: Path, *, seed: int) -> None:
     """Makes the data, trains, converts to CTranslate2 and writes the weights, the log and the held-out clips.
 
     The encoder sees windows as long as the clips first, which is cheap. Its positions are sinusoids, so it can then be
-    widened without new parameters: it is trained on in windows of up to Whisper's 30 s, on one to three commands in a
-    row, to learn what to ignore.
-    Because espeak-ng tells when each word is said, two more losses help: a second head, thrown away afterwards, learns
-    to name the word of every 20 ms, and two attention heads learn to look at a word's time when they predict it
-    (Tachibana et al. 2018, guided attention). Word times are read from these heads.
+    widened without new parameters: every other batch then has windows of up to Whisper's 30 s and one to three commands
+    in a row, so that the network learns what to ignore.
+    Because espeak-ng tells when each word is said, two more losses help. A second head, thrown away afterwards, learns
+    to name the word of every 20 ms. In long windows, two attention heads learn to look at a word's time when they
+    predict it (Tachibana et al. 2018, guided attention); word times are read from these heads.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,9 @@ def train(folder: Path, *, seed: int) -> None:
     model = make_model(tokenizer)
     log.note(phase="data", clips=len(examples), parameters=sum(p.numel() for p in model.parameters()))
     trainer = Trainer(model, rng=rng, log=log)
-    trainer.run("short", short_batches(examples, rng=rng), steps=SHORT_STEPS, rate=SHORT_RATE)
-    trainer.run("long", long_batches(examples, rng=rng), steps=LONG_STEPS, rate=LONG_RATE)
-    heads = alignment_heads(model, examples[:64], prompt=prompt_ids(tokenizer))
-    log.note(phase="alignment", heads=heads)
-    export(model, tokenizer, heads=heads, folder=folder)
+    trainer.run("short", short_batches(examples, rng=rng), steps=SHORT_STEPS, rate=SHORT_RATE, guide=0.0)
+    trainer.run("long", mixed_batches(examples, rng=rng), steps=LONG_STEPS, rate=LONG_RATE, guide=1.0)
+    export(model, tokenizer, folder=folder)
     write_held_out(folder / "held_out", seed=seed + 1)
 
 
@@ -109,11 +107,6 @@ def make_tokenizer() -> WhisperTokenizer:
         return WhisperTokenizer.from_pretrained(scratch, additional_special_tokens=special[1:])
 
 
-def prompt_ids(tokenizer: WhisperTokenizer) -> list[int]:
-    """What the decoder is started with; CTranslate2 takes a vocabulary this small for an English-only one."""
-    return [token_id(tokenizer, "startoftranscript"), token_id(tokenizer, "notimestamps")]
-
-
 def token_id(tokenizer: WhisperTokenizer, name: str) -> int:
     """The id of a special token named without its brackets."""
     found = tokenizer.convert_tokens_to_ids(f"<|{name}|>")
@@ -153,18 +146,25 @@ def short_batches(examples: list[Example], *, rng: np.random.Generator) -> Itera
     while True:
         first = int(rng.integers(0, len(examples) - SHORT_BATCH))
         batch = by_length[first : first + SHORT_BATCH]
-        yield batch, (batch[-1].features.shape[1] + int(rng.integers(2, 200))) // 2 * 2
+        yield batch, (batch[-1].features.shape[1] + int(rng.integers(2, 120))) // 2 * 2
 
 
 def long_batches(examples: list[Example], *, rng: np.random.Generator) -> Iterator[tuple[list[Example], int]]:
     """Endless batches of one to three clips in a row, in windows of 6 to 30 s; every third is of 30 s."""
     while True:
-        frames = (
-            FULL_FRAMES if rng.random() < 1 / 3 else int(np.exp(rng.uniform(np.log(600), np.log(FULL_FRAMES)))) // 2 * 2
-        )
-        most = 3 if frames > 2_000 else 2 if frames > 1_200 else 1
+        is_full = rng.random() < 1 / 3
+        frames = FULL_FRAMES if is_full else int(np.exp(rng.uniform(np.log(600), np.log(FULL_FRAMES))))
+        most = 3 if frames > 2_000 else 2 if frames > 1_300 else 1
         count = LONG_FRAMES_PER_BATCH // frames
-        yield [_in_a_row(rng.choice(len(examples), rng.integers(1, most + 1)), examples) for _ in range(count)], frames
+        batch = [_in_a_row(rng.choice(len(examples), rng.integers(1, most + 1)), examples) for _ in range(count)]
+        longest = max(example.features.shape[1] for example in batch)
+        yield batch, (max(frames, longest) + 1) // 2 * 2
+
+
+def mixed_batches(examples: list[Example], *, rng: np.random.Generator) -> Iterator[tuple[list[Example], int]]:
+    """A batch of short windows, a batch of long ones, and so on."""
+    for pair in zip(short_batches(examples, rng=rng), long_batches(examples, rng=rng), strict=True):
+        yield from pair
 
 
 def _in_a_row(indices: np.ndarray, examples: list[Example]) -> Example:
@@ -238,6 +238,8 @@ def widen(model: WhisperForConditionalGeneration, *, frames: int) -> None:
 def targets(batch: list[Example], model: WhisperForConditionalGeneration) -> tuple[torch.Tensor, torch.Tensor]:
     """Decoder inputs and labels, (n, tokens + 2) int64; label -100 is not scored.
 
+    The prompt is <|startoftranscript|><|notimestamps|>: CTranslate2 takes a vocabulary this small for English-only.
+
     At the first position the label says whether anything is spoken at all, which is where Whisper's no-speech
     probability is read.
     """
@@ -285,8 +287,14 @@ class Trainer:
     def _remember(self, _: nn.Module, args: tuple[torch.Tensor, ...], inputs: dict[str, torch.Tensor]) -> None:
         self._seen = {"queries": args[0], "keys": inputs["key_value_states"]}
 
-    def run(self, phase: str, batches: Iterator[tuple[list[Example], int]], *, steps: int, rate: float) -> None:
-        """Trains on ``steps`` batches; the learning rate climbs to ``rate`` and falls to nothing."""
+    def run(
+        self, phase: str, batches: Iterator[tuple[list[Example], int]], *, steps: int, rate: float, guide: float
+    ) -> None:
+        """Trains on ``steps`` batches; the learning rate climbs to ``rate`` and falls to nothing.
+
+        ``guide`` weighs the loss of where attention looks.
+        """
+        weights = torch.tensor([1.0, 1.0, guide])
         parameters = [*self._model.train().parameters(), *self._names_word.parameters()]
         optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=rate, total_steps=steps, pct_start=0.15)
@@ -294,7 +302,7 @@ class Trainer:
         for step, (batch, frames) in enumerate(islice(batches, steps), start=1):
             loss = self._losses(batch, frames)
             optimiser.zero_grad()
-            loss.sum().backward()
+            (loss * weights).sum().backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             schedule.step()
@@ -332,38 +340,13 @@ class Trainer:
         return -found.clamp(min=1e-6).log().mean() if len(found) else attention.new_zeros(())
 
 
-@torch.inference_mode()
-def alignment_heads(
-    model: WhisperForConditionalGeneration, examples: list[Example], *, prompt: list[int]
-) -> list[list[int]]:
-    """The two cross-attention heads, as (layer, head), that look most at a word's own time when they predict it."""
-    model.set_attn_implementation("eager")
-    inside = torch.zeros(model.config.decoder_layers, model.config.decoder_attention_heads)
-    for example in examples:
-        if len(example.words) != len(example.tokens):
-            continue
-        inputs = torch.tensor([[*prompt, *example.tokens]])
-        output = model(
-            input_features=padded([example], frames=FULL_FRAMES), decoder_input_ids=inputs, output_attentions=True
-        )
-        attention = torch.stack(output.cross_attentions)[:, 0]  # (layers, heads, tokens + 2, 1500)
-        for row, word in enumerate(example.words):
-            first, last = int(word.start_s * 50), int(word.end_s * 50) + 1
-            inside += attention[:, :, row + 1, first:last].sum(dim=-1)
-    best = inside.flatten().topk(2).indices.tolist()
-    return [list(divmod(index, model.config.decoder_attention_heads)) for index in sorted(best)]
-
-
-def export(
-    model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, *, heads: list[list[int]], folder: Path
-) -> None:
+def export(model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, *, folder: Path) -> None:
     """Converts the network to CTranslate2, in half precision on disk."""
     from ctranslate2.converters import TransformersConverter
     from transformers import GenerationConfig, WhisperFeatureExtractor
 
-    model.set_attn_implementation("sdpa")
     model.generation_config = GenerationConfig(
-        alignment_heads=heads,
+        alignment_heads=[[model.config.decoder_layers - 1, head] for head in range(GUIDED_HEADS)],
         begin_suppress_tokens=[],
         suppress_tokens=[],
         lang_to_id={"<|en|>": token_id(tokenizer, "en")},

@@ -62,8 +62,8 @@ def a_sensitive_network() -> torch.nn.Module:
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.kaiming_normal_(module.weight)
-    torch.nn.init.normal_(network.roi_heads.box_predictor.cls_score.weight, std=1e-3)
-    torch.nn.init.normal_(network.roi_heads.box_predictor.bbox_pred.weight, std=1e-3)
+    for layer in ("cls_score", "bbox_pred"):
+        torch.nn.init.normal_(network.get_parameter(f"roi_heads.box_predictor.{layer}.weight"), std=1e-3)
     return network.eval()
 
 
