@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 
 from models.errors import ConfigError, PrelabelError
 from serving.auth import KeyRing, new_key
 
-KEY, LINE = new_key()
-OTHER_KEY, _ = new_key()
+# Fixed, so that the tests have the same names in every process.
+KEY = "pl_0a1b2c3d_" + "s3cret-S3CRET_s3cret-S3CRET_s3cret-S3CRET_x"
+LINE = "0a1b2c3d:" + hashlib.sha256(KEY.rpartition("0a1b2c3d_")[2].encode()).hexdigest()
+OTHER_KEY = KEY.replace("s3cret", "public")
+
+
+def test_a_new_key_is_admitted_by_its_line_and_no_other_key_is() -> None:
+    (key, line), (other, _) = new_key(), new_key()
+
+    KeyRing([line]).check(authorization=None, x_api_key=key)
+    with pytest.raises(PrelabelError):
+        KeyRing([line]).check(authorization=None, x_api_key=other)
 
 
 def test_an_empty_ring_admits_everybody() -> None:

@@ -176,7 +176,11 @@ async def test_a_gzip_bomb_is_cut_at_the_cap() -> None:
         assert (await refusal(fetcher, site.url("/a"))).code == "too_large"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"abc")[:-6], b"no gzip", gzip.compress(b"a") + gzip.compress(b"b")])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"abc")[:-6], b"no gzip", gzip.compress(b"a") + gzip.compress(b"b")],
+    ids=["cut off", "no gzip", "two members"],
+)
 async def test_damaged_gzip_is_refused(body: bytes) -> None:
     async with a_site({"/a": answer(body, headers=["Content-Encoding: gzip"])}) as (site, fetcher):
         error = await refusal(fetcher, site.url("/a"))
