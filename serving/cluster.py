@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from io import StringIO
@@ -54,6 +55,8 @@ def _ray(settings: Settings) -> Iterator[None]:
         logging_level=logging.ERROR,
     )
     _hide_token()
+    # Ray's own handler aborts the process, and PostgreSQL would run on; this one lets every step undo itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in ("ray", "ray.serve", "ray.data"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

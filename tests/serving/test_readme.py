@@ -66,7 +66,6 @@ def test_the_quality_table_shows_the_measured_figures() -> None:
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("ray")
 def test_the_request_gets_the_answer_that_is_printed_below_it(service: str) -> None:
     [request] = [json.loads(block.split("-d '")[1].rstrip("'\n")) for block in blocks("sh") if '"items"' in block]
     [printed] = [json.loads(block) for block in blocks("json")]

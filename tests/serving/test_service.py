@@ -13,7 +13,7 @@ import soundfile
 
 from serving.demo import DROP
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300), pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 JSON = {"Content-Type": "application/json"}
 
