@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import AutoConfig, AutoModelForObjectDetection, PreTrainedModel, RTDetrImageProcessor
 
 from models.demo.scenes import LABELS, TRAIN_SEEDS, Part, scene
+from models.demo.training import Log, optimise
 
 SIDE_PX = 128
 STEPS = 3_000
@@ -45,8 +42,17 @@ def train(folder: Path, *, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     examples = _draw_examples(rng)
     model = build()
-    trained = _optimise(model, _batches(examples, rng), log=folder / "training.jsonl")
-    trained.save_pretrained(folder, safe_serialization=True)
+    optimise(
+        model,
+        _batches(examples, rng),
+        lambda batch: model(pixel_values=batch[0], labels=batch[1]).loss,
+        steps=STEPS,
+        peak_rate=PEAK_LEARNING_RATE,
+        warm_up_steps=200,
+        weight_decay=1e-4,
+        log=Log(folder / "training.jsonl"),
+    )
+    model.save_pretrained(folder, safe_serialization=True)
     RTDetrImageProcessor(size={"height": SIDE_PX, "width": SIDE_PX}).save_pretrained(folder)
 
 
@@ -133,41 +139,3 @@ def _augmented(example: _Example, rng: np.random.Generator) -> _Example:
     return _Example(
         image_rgb=np.ascontiguousarray(image[..., rng.permutation(3)]), boxes_cxcywh=boxes, classes=example.classes
     )
-
-
-def _learning_rate(step: int) -> float:
-    """Share of the peak: a linear warm-up over 200 steps, then half a cosine down to zero."""
-    return min((step + 1) / 200, 0.5 * (1.0 + math.cos(math.pi * step / STEPS)))
-
-
-def _optimise(
-    model: PreTrainedModel, batches: Iterator[tuple[torch.Tensor, list[dict[str, torch.Tensor]]]], *, log: Path
-) -> PreTrainedModel:
-    """The moving average of the weights over the last few hundred steps."""
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.997), use_buffers=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate)
-    started, losses = time.perf_counter(), []
-    model.train()
-    with log.open("w", encoding="utf-8") as lines:
-        for step in range(1, STEPS + 1):
-            pixels, targets = next(batches)
-            loss = model(pixel_values=pixels, labels=targets).loss
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            averaged.update_parameters(model)
-            losses.append(loss.item())
-            if step % 100 == 0:
-                entry = {
-                    "step": step,
-                    "loss": np.mean(losses).round(4),
-                    "seconds": round(time.perf_counter() - started),
-                }
-                lines.write(json.dumps(entry) + "\n")
-                lines.flush()
-                losses.clear()
-    model.load_state_dict(averaged.module.state_dict())
-    return model

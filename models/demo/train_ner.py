@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import torch
 from torch import nn
 
 from models.demo.sentences import LABELS, Sentence, a_training_text
+from models.demo.training import Log
 
 if TYPE_CHECKING:
     from transformers import BertForTokenClassification, PreTrainedTokenizerFast
@@ -28,10 +27,10 @@ def train(folder: Path, *, seed: int) -> None:
     """Trains on sentences written on the fly, and saves weights, tokenizer and the log."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    started, rng = time.monotonic(), np.random.default_rng(seed)
+    rng, log = np.random.default_rng(seed), Log(folder / "training.jsonl")
     tokenizer = make_tokenizer([a_training_text(rng).text for _ in range(VOCABULARY_TEXTS)])
     model = make_model(tokenizer)
-    lines: list[dict[str, float]] = [{"parameters": sum(parameter.numel() for parameter in model.parameters())}]
+    log.note(parameters=sum(parameter.numel() for parameter in model.parameters()))
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=STEPS, pct_start=0.1)
     losses = list[float]()
@@ -39,9 +38,7 @@ def train(folder: Path, *, seed: int) -> None:
         losses.append(_step(model, tokenizer, [a_training_text(rng) for _ in range(BATCH)], optimiser))
         schedule.step()
         if step % 100 == 0:
-            seconds, loss = round(time.monotonic() - started), round(float(np.mean(losses[-100:])), 5)
-            lines.append({"step": step, "loss": loss, "seconds": seconds})
-    (folder / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            log.note(step=step, loss=round(float(np.mean(losses[-100:])), 5))
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,10 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.adapters.segment_anything import SamSizes, build_network
 from models.demo.scenes import TRAIN_SEEDS, Part, scene
+from models.demo.training import Log, optimise
 
 SIZES = SamSizes(
     image_px=192,
@@ -66,10 +64,19 @@ def train(folder: Path, *, seed: int) -> None:
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     examples = [example for example in _draw_examples(rng) if len(example.boxes_xyxy)]
-    trained = _optimise(build_network(SIZES), examples, rng, log=folder / "training.jsonl")
-    save_file(
-        {name: tensor.contiguous() for name, tensor in trained.state_dict().items()}, folder / "model.safetensors"
+    model = build_network(SIZES)
+    optimise(
+        model,
+        _batches(examples, rng),
+        lambda batch: _loss(model, batch, rng),
+        steps=STEPS,
+        peak_rate=PEAK_LEARNING_RATE,
+        warm_up_steps=100,
+        weight_decay=1e-3,
+        log=Log(folder / "training.jsonl"),
     )
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(asdict(SIZES), indent=2) + "\n", encoding="utf-8")
 
 
@@ -114,6 +121,11 @@ def _augmented(example: _Example, rng: np.random.Generator) -> _Example:
     if rng.random() < 0.5:
         image, coverage, boxes = image.transpose(1, 0, 2), coverage.transpose(0, 2, 1), boxes[:, [1, 0, 3, 2]]
     return _Example(image_rgb=image[..., rng.permutation(3)].copy(), boxes_xyxy=boxes.copy(), coverage=coverage.copy())
+
+
+def _batches(examples: list[_Example], rng: np.random.Generator) -> Iterator[list[_Example]]:
+    while True:
+        yield [_augmented(examples[index], rng) for index in rng.integers(len(examples), size=BATCH)]
 
 
 # ---- prompts ---------------------------------------------------------------------------------------------------------
@@ -197,43 +209,3 @@ def _mask_loss(logits: torch.Tensor, predicted_ious: torch.Tensor, truth: torch.
         mask, object_ = logits > 0, target > 0.5
         iou = (mask & object_).sum(dim=(2, 3)) / (mask | object_).sum(dim=(2, 3)).clamp(min=1)
     return 5.0 * crossed + dice + (predicted_ious - iou).square()
-
-
-def _learning_rate(step: int) -> float:
-    """Share of the peak: a linear warm-up over 100 steps, then half a cosine down to zero."""
-    return min((step + 1) / 100, 0.5 * (1.0 + math.cos(math.pi * step / STEPS)))
-
-
-def _batches(examples: list[_Example], rng: np.random.Generator) -> Iterator[list[_Example]]:
-    while True:
-        yield [_augmented(examples[index], rng) for index in rng.integers(len(examples), size=BATCH)]
-
-
-def _optimise(model: Sam, examples: list[_Example], rng: np.random.Generator, *, log: Path) -> Sam:
-    """The moving average of the weights over the last few hundred steps."""
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.997), use_buffers=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate)
-    started, losses = time.perf_counter(), []
-    model.train()
-    with log.open("w", encoding="utf-8") as lines:
-        for step, batch in zip(range(1, STEPS + 1), _batches(examples, rng), strict=False):
-            loss = _loss(model, batch, rng)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            averaged.update_parameters(model)
-            losses.append(loss.item())
-            if step % 100 == 0:
-                entry = {
-                    "step": step,
-                    "loss": np.mean(losses).round(4),
-                    "seconds": round(time.perf_counter() - started),
-                }
-                lines.write(json.dumps(entry) + "\n")
-                lines.flush()
-                losses.clear()
-    model.load_state_dict(averaged.module.state_dict())
-    return model

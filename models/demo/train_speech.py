@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from torch import nn
 
 from models.demo.espeak import SpokenWord
 from models.demo.speech import PARTS, WORDS, a_silent_clip, a_training_clip, held_out_clips, write_clips
+from models.demo.training import Log
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration, WhisperTokenizer
@@ -62,18 +61,6 @@ def train(folder: Path, *, seed: int) -> None:
     trainer.run("long", mixed_batches(examples, rng=rng), steps=LONG_STEPS, rate=LONG_RATE, guide=1.0)
     export(model, tokenizer, folder=folder)
     write_held_out(folder / "held_out", seed=seed + 1)
-
-
-class Log:
-    """A file of one JSON object a line, each with the seconds since the start."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._started = path, time.monotonic()
-        path.write_text("", encoding="utf-8")
-
-    def note(self, **values: object) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"seconds": round(time.monotonic() - self._started), **values}) + "\n")
 
 
 def write_held_out(folder: Path, *, seed: int) -> None:
