@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +15,13 @@ import numpy as np
 from models import signals
 from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
+from models.networks.whisper import write_random_network
 from models.types import Annotation, AudioPayload, Payload, Prediction, TimeSpan
 
 if TYPE_CHECKING:
     from ctranslate2 import StorageView
     from faster_whisper import WhisperModel
     from faster_whisper.tokenizer import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_S = 30
@@ -38,19 +37,6 @@ _COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int
 _FEWEST_FRAMES = 100  # find_alignment fails on windows of a frame or two; what it finds in the padding is cut off again
 _PAUSE_MS = 1_000  # a shorter pause does not end a segment
 _PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
-_LARGE_V3_TURBO: dict[str, Any] = {
-    "vocab_size": 51_866,
-    "num_mel_bins": 128,
-    "d_model": 1280,
-    "encoder_layers": 32,
-    "encoder_attention_heads": 20,
-    "encoder_ffn_dim": 5120,
-    "decoder_layers": 4,
-    "decoder_attention_heads": 20,
-    "decoder_ffn_dim": 5120,
-    "max_source_positions": 1500,
-    "max_target_positions": 448,
-}
 
 
 # ---- what travels between the steps ----------------------------------------------------------------------------------
@@ -421,70 +407,9 @@ def build_random(card: ModelCard) -> Whisper:
     ``architecture`` holds any settings of transformers' WhisperConfig; what it leaves out is large-v3-turbo. The
     network is converted in a temporary folder, stored in int8 if that is the card's precision and in fp16 otherwise.
     """
-    from ctranslate2.converters.transformers import WhisperLoader
-    from transformers import WhisperConfig
-
-    settings: dict[str, Any] = _LARGE_V3_TURBO | card.architecture
-    tokenizer = _invented_tokenizer(settings["vocab_size"])
-    with TemporaryDirectory(prefix="prelabel-whisper-") as scratch:
-        folder = Path(scratch)
-        spec = WhisperLoader()(_random_network(WhisperConfig(**settings), tokenizer), tokenizer)
-        spec.validate()
-        spec.optimize(quantization="int8" if card.precision == "int8" else "float16")
-        spec.save(scratch)
-        (folder / "tokenizer.json").write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-        features = {"feature_size": settings["num_mel_bins"]}
-        (folder / "preprocessor_config.json").write_text(json.dumps(features), encoding="utf-8")
-        return Whisper(card, _open(card, folder))
-
-
-def _random_network(config: Any, tokenizer: PreTrainedTokenizerFast) -> Any:
-    """A half-precision network; one block of noise fills all matrices, because drawing 800 million numbers is slow."""
-    import torch
-    from transformers import WhisperForConditionalGeneration
-
-    with torch.device("meta"):
-        network = WhisperForConditionalGeneration(config).half()
-    network = network.to_empty(device="cpu").eval()
-    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).half() * 0.02
-    with torch.inference_mode():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-            else:
-                parameter.copy_(
-                    noise.repeat(parameter.numel() // len(noise) + 1)[: parameter.numel()].view_as(parameter)
-                )
-    network.tie_weights()
-    network.generation_config.suppress_tokens = []
-    network.generation_config.begin_suppress_tokens = []
-    languages, vocabulary = _language_tokens(), tokenizer.get_vocab()
-    network.generation_config.update(lang_to_id={token: vocabulary[token] for token in languages})
-    return network
-
-
-def _language_tokens() -> list[str]:
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES
-
-    return [f"<|{code}|>" for code in LANGUAGES]
-
-
-def _invented_tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """Whisper's special tokens, as many of 30 s of timestamps, and invented words before them up to ``size``."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    first = ["<|endoftext|>", "<|startoftranscript|>"]
-    names = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
-    times = [f"<|{index * 0.02:.2f}|>" for index in range(1501)]
-    special = [*first, *_language_tokens(), *(f"<|{name}|>" for name in names), *times]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [f"Ġw{index}" for index in range(size - len(special) - len(letters))]
-    vocabulary = {token: index for index, token in enumerate([*letters, *words, *special])}
-    if len(vocabulary) != size:
-        wanted = len(special) + len(letters)
-        raise ModelError("bad_card", f"vocab_size must be {wanted} or more to hold Whisper's own tokens; got {size}")
-    engine = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    engine.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=engine, eos_token=first[0])
+    with TemporaryDirectory(prefix="prelabel-whisper-") as folder:
+        try:
+            write_random_network(Path(folder), card.architecture, is_int8=card.precision == "int8")
+        except ValueError as err:
+            raise ModelError("bad_card", f"the architecture of model '{card.name}' is no Whisper's: {err}") from err
+        return Whisper(card, _open(card, Path(folder)))

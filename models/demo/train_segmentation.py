@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 from torch.nn import functional
 
-from models.adapters.segment_anything import SamSizes, build_network
 from models.demo.scenes import TRAIN_SEEDS, Part, scene
 from models.demo.training import Log, optimise
+from models.networks.sam import SamSizes, build_network
 
 SIZES = SamSizes(
     image_px=192,

@@ -301,6 +301,13 @@ def test_a_language_that_the_network_does_not_speak_is_refused() -> None:
         faster_whisper.load(a_card(options={"language": "xx"}), DEMO)
 
 
+def test_a_vocabulary_too_small_for_whispers_own_tokens_is_refused() -> None:
+    with pytest.raises(ModelError, match="vocab_size must be") as caught:
+        faster_whisper.build_random(a_card(architecture=TINY | {"vocab_size": 300}))
+
+    assert caught.value.code == "bad_card"
+
+
 # ---- full size -------------------------------------------------------------------------------------------------------
 
 

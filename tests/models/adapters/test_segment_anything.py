@@ -13,10 +13,10 @@ import torch
 from pydantic import TypeAdapter
 
 from models.adapter import build_random, load
-from models.adapters.segment_anything import SamSizes, build_network
 from models.card import ModelCard
 from models.errors import ItemError, ModelError
 from models.geometry import decode_mask, mask_iou
+from models.networks.sam import SamSizes, build_network
 from models.types import BoxPrompt, ImagePayload, Mask, PointPrompt, Prediction, Prompts
 from tests.models.adapters.vision import (
     WEIGHTS,

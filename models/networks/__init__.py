@@ -1,0 +1,1 @@
+"""Network layouts that no library builds at any size from settings alone."""
