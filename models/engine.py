@@ -56,14 +56,15 @@ class Engine:
         self._has_ready = asyncio.Event()
         # Prepared samples are large (an image tensor, a spectrogram): hold two batches of them, not the whole queue.
         self._prepared_slots = asyncio.Semaphore(2 * limits.max_items)
-        self._in_flight = 0
+        self._items: set[asyncio.Task[Prediction]] = set()
         self._forward_task: asyncio.Task[None] | None = None
         self._read_tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     @property
     def in_flight(self) -> int:
         """Items admitted and not yet answered."""
-        return self._in_flight
+        return len(self._items)
 
     @property
     def waiting(self) -> int:
@@ -77,16 +78,14 @@ class Engine:
             ItemError: the item cannot be decoded, or the model fails on it.
             OverloadedError: ``limits.max_queue`` items are in flight already.
         """
-        if self._in_flight >= self._limits.max_queue:
-            raise OverloadedError(message=f"{self._in_flight} items wait for this model already; try again later")
-        self._in_flight += 1
-        try:
-            waiting = await self._prepare(content)
-            self._ready.append(waiting)
-            self._wake()
-            return await waiting.answer
-        finally:
-            self._in_flight -= 1
+        if self._is_closed:
+            raise RuntimeError("the engine is closed")
+        if self.in_flight >= self._limits.max_queue:
+            raise OverloadedError(message=f"{self.in_flight} items wait for this model already; try again later")
+        item = asyncio.create_task(self._label(content))
+        self._items.add(item)
+        item.add_done_callback(self._items.discard)
+        return await item
 
     def check_health(self) -> None:
         """Raise RuntimeError when the forward loop has died (it never should)."""
@@ -94,17 +93,22 @@ class Engine:
             raise RuntimeError("the engine's forward loop has ended")
 
     async def close(self) -> None:
-        """End the loop and the threads; items still waiting are cancelled."""
-        tasks = [task for task in (self._forward_task, *self._read_tasks) if task is not None]
+        """End the loop and the threads. Items that are not answered yet are cancelled, wherever they are."""
+        self._is_closed = True
+        tasks = [task for task in (self._forward_task, *self._read_tasks, *self._items) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for waiting in self._ready:
-            waiting.answer.cancel()
         self._cpu.shutdown(wait=False, cancel_futures=True)
         self._accelerator.shutdown(wait=False, cancel_futures=True)
 
     # ---- one item in -------------------------------------------------------------------------------------------------
+
+    async def _label(self, content: Content) -> Prediction:
+        waiting = await self._prepare(content)
+        self._ready.append(waiting)
+        self._wake()
+        return await waiting.answer
 
     async def _prepare(self, content: Content) -> _Waiting:
         loop = asyncio.get_running_loop()
@@ -180,6 +184,8 @@ class Engine:
         payloads = [waiting.payload for waiting in batch]
         try:
             predictions = await loop.run_in_executor(self._cpu, self._adapter.read, raw, payloads)
+            if len(predictions) != len(batch):
+                raise RuntimeError(f"the adapter read {len(predictions)} predictions for {len(batch)} items")
         except Exception as err:
             self._isolate(batch, err)
             return

@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass
 class Echo:
-    """Labels a text with itself. "bad" fails alone; while ``gate`` is closed, forward waits."""
+    """Labels a text with itself. "bad" fails alone, "lost" gets no prediction; while ``gate`` is closed, forward waits."""
 
     gate: threading.Event = field(default_factory=threading.Event)
     batches: list[list[str]] = field(default_factory=list)
@@ -49,7 +49,8 @@ class Echo:
     def read(self, raw: list[str], payloads: Sequence[Payload]) -> list[Prediction]:
         if any(text == "unreadable" for text in raw):
             raise ValueError("unreadable output")
-        return [Prediction(annotations=(Annotation(id="0", label=t, geometry=WholeItem(), score=1.0),)) for t in raw]
+        labels = [text for text in raw if text != "lost"]
+        return [Prediction(annotations=(Annotation(id="0", label=t, geometry=WholeItem(), score=1.0),)) for t in labels]
 
 
 def decode(content: Content) -> Payload:
@@ -209,3 +210,33 @@ async def test_health_fails_when_the_loop_has_ended() -> None:
 
     with pytest.raises(RuntimeError, match="ended"):
         engine.check_health()
+
+
+async def test_closing_answers_everybody_wherever_their_items_are() -> None:
+    adapter = Echo()
+    engine = Engine(adapter, decode=decode, limits=BatchLimits(max_items=1))  # two slots for prepared items
+    answers = asyncio.gather(*(engine.predict(content(f"{n}")) for n in range(6)), return_exceptions=True)
+    await until(lambda: engine.batch_sizes.total() == 1 and engine.waiting == 2)  # the rest wait for a slot
+
+    await engine.close()
+    adapter.gate.set()
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert {type(answer) for answer in await answers} == {asyncio.CancelledError}
+    with pytest.raises(RuntimeError, match="closed"):
+        await engine.predict(content("late"))
+
+
+async def test_predictions_that_are_missing_cost_the_items_they_belong_to_alone() -> None:
+    adapter = Echo()
+
+    async with engine_over(adapter) as engine:
+        asking = asyncio.create_task(ask_all(engine, ["a", "lost", "c"]))
+        await until(lambda: engine.in_flight == 3)
+        adapter.gate.set()
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await asking
+
+    assert [label(answers[n]) for n in (0, 2)] == ["a", "c"]
+    assert isinstance(answers[1], ItemError)
+    assert answers[1].code == "model_failed"
