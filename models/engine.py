@@ -95,7 +95,9 @@ class Engine:
     async def close(self) -> None:
         """End the loop and the threads. Items that are not answered yet are cancelled, wherever they are."""
         self._is_closed = True
-        tasks = [task for task in (self._forward_task, *self._read_tasks, *self._items) if task is not None]
+        tasks: list[asyncio.Task[Any]] = [*self._read_tasks, *self._items]
+        if self._forward_task is not None:
+            tasks.append(self._forward_task)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +16,10 @@ from models.types import Content, Item, Prediction, Task
 from pipelines.policy import Policy
 from pipelines.tasks import TaskCard, chained, only, prompts_from, uncertainty
 from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLabel, Provenance
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 128  # several batches of every model, and less than any model's queue
 
 
 class Models(Protocol):
@@ -25,7 +31,7 @@ class Models(Protocol):
 
 
 class Fetches(Protocol):
-    """What opens an item's content (pipelines/fetch.py)."""
+    """What opens an item's content (pipelines/fetch/)."""
 
     async def fetch(self, item: Item) -> Content: ...
 
@@ -61,20 +67,30 @@ async def pre_label_all(
 ) -> list[Outcome]:
     """Label items and store what came out, one outcome for each request, in order.
 
-    Items go through side by side; the engines gather them into batches. An item that is not done within ``deadline_s``
-    seconds fails with the code timeout, the others are kept. What failed before it got here stays failed.
+    Items go through side by side, at most 128 at once, so that one large call does not fill the models' queues; the
+    engines gather them into batches. An item that is not done ``deadline_s`` seconds from now fails with the code
+    timeout, the others are kept. What failed before it got here stays failed.
     """
-    outcomes = await asyncio.gather(*(pre_label(request, flow, deadline_s=deadline_s) for request in requests))
+    slots = asyncio.Semaphore(_AT_ONCE)
+    outcomes = await asyncio.gather(
+        *(pre_label(request, flow, deadline_s=deadline_s, slots=slots) for request in requests)
+    )
     await flow.store.save(outcomes, run_id=run_id)
     return outcomes
 
 
-async def pre_label(request: Request | Failed, flow: Flow, *, deadline_s: float | None = None) -> Outcome:
-    """Label one item; a failure is an outcome, not an exception."""
+async def pre_label(
+    request: Request | Failed,
+    flow: Flow,
+    *,
+    deadline_s: float | None = None,
+    slots: AbstractAsyncContextManager[None] | None = None,
+) -> Outcome:
+    """Label one item once a slot is free; a failure is an outcome, not an exception."""
     if isinstance(request, Failed):
         return request
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout(deadline_s), slots or nullcontext():
             return await _label(request.item, request.task, flow)
     except PrelabelError as err:
         failure = Failure(code=err.code, message=err.message)
@@ -82,19 +98,23 @@ async def pre_label(request: Request | Failed, flow: Flow, *, deadline_s: float 
         failure = Failure(
             code="timeout", message=f"not done within {deadline_s} s; raise deadline_s or send fewer items"
         )
+    except Exception:
+        logger.exception("labelling item '%s' failed unexpectedly", request.item.id)
+        failure = Failure(code="internal", message="the service failed on this item; its log says why")
     return Failed(item=request.item, task=request.task, failure=failure)
 
 
 async def _label(item: Item, task: Task, flow: Flow) -> Labelled:
     card = _task_card(item, task, flow.tasks)
     content = await flow.fetcher.fetch(item)
-    prediction = only(await _predict(card, content, flow.models), item.prompts.labels)
+    prediction, ran = await _predict(card, content, flow.models)
+    prediction = only(prediction, item.prompts.labels)
     pre_label = PreLabel(
         prediction=prediction,
         confidence=None,  # until a calibration has been fitted for this model version and task
         calibrated=False,
         uncertainty=uncertainty(task, prediction.signals),
-        provenance=_provenance(card, content, flow),
+        provenance=_provenance(task, ran, content, flow),
     )
     decision = flow.policies[task].decide(task, pre_label)
     return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
@@ -108,31 +128,32 @@ def _task_card(item: Item, task: Task, tasks: Mapping[Task, TaskCard]) -> TaskCa
     return tasks[task]
 
 
-async def _predict(card: TaskCard, content: Content, models: Models) -> Prediction:
-    """Run the task's models in order. Prompts given by the caller stand in for the models that would make them."""
-    *before, last = card.models
-    if content.prompts.boxes or content.prompts.points:
-        return await models.predict(last, content)
-    prediction = None
-    for model in before:
+async def _predict(card: TaskCard, content: Content, models: Models) -> tuple[Prediction, list[ModelUse]]:
+    """Run the task's models in order, and name those that ran.
+
+    Prompts given by the caller stand in for the models that would make them. A model that finds nothing ends the chain.
+    """
+    chain = card.models[-1:] if content.prompts.boxes or content.prompts.points else card.models
+    whole, ran = Prediction(), list[ModelUse]()
+    for model in chain:
         prediction = await models.predict(model, content)
+        whole = chained(whole, prediction) if ran else prediction
+        ran.append(models.use_of(model))
         if not prediction.annotations:
-            return prediction
+            break
         content = replace(content, prompts=prompts_from(prediction))
-    answer = await models.predict(last, content)
-    return answer if prediction is None else chained(prediction, answer)
+    return whole, ran
 
 
-def _provenance(card: TaskCard, content: Content, flow: Flow) -> Provenance:
-    uses = [flow.models.use_of(model) for model in card.models]
+def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
     return Provenance(
-        model=uses[-1].name,
-        model_version=uses[-1].version,
-        weights_digest=uses[-1].weights_digest,
-        config_digest=uses[-1].config_digest,
-        chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in uses),
+        model=ran[-1].name,
+        model_version=ran[-1].version,
+        weights_digest=ran[-1].weights_digest,
+        config_digest=ran[-1].config_digest,
+        chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in ran),
         calibration_id=None,
-        policy_id=flow.policies[card.task].id,
+        policy_id=flow.policies[task].id,
         item_digest=hashlib.sha256(content.data).hexdigest(),
         created_at=flow.clock(),
     )

@@ -18,7 +18,7 @@ DEPLOYMENT = "Model"
 
 
 class ModelReplica:
-    """One copy of a model: loaded and warmed up when the constructor returns."""
+    """One copy of a model: loaded when the constructor returns."""
 
     def __init__(self, card: ModelCard, lock_file: Path, media: MediaLimits) -> None:
         from pipelines.local import load_engine
@@ -47,8 +47,9 @@ def model_application(card: ModelCard, *, lock_file: Path, media: MediaLimits) -
     deployment = serve.deployment(
         name=DEPLOYMENT,
         num_replicas=card.replicas,
-        # The engine has its own bound and answers with an error value; Serve's stands just behind it.
+        # The engine has its own bound and answers with an error value; Serve's stand just behind it.
         max_ongoing_requests=card.limits.max_queue + 16,
+        max_queued_requests=card.limits.max_queue,
         max_constructor_retry_count=1,  # weights that cannot be loaded now cannot be loaded a second later
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=5,

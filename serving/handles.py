@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from models.card import ModelCard
@@ -15,6 +15,8 @@ from models.errors import ItemError, ModelError, OverloadedError, PrelabelError
 from models.types import Content, Prediction
 from pipelines.types import ModelUse
 from serving.deployments import DEPLOYMENT, application_name
+
+_READY_S = 5.0
 
 
 class ServeModels:
@@ -40,7 +42,7 @@ class ServeModels:
             raise
         except BackPressureError as err:
             raise OverloadedError from err
-        except RayError as err:
+        except (RayError, RayServeException) as err:
             raise ItemError("model_failed", f"model '{model}' went away while it worked on this item") from err
         if isinstance(answer, PrelabelError):
             raise answer
@@ -51,10 +53,11 @@ class ServeModels:
         return self._uses[model]
 
     async def are_ready(self) -> bool:
-        """Whether every model answers."""
+        """Whether every model answers within five seconds."""
         try:
-            await asyncio.gather(*(handle.use.remote() for handle in self._handles.values()))
-        except RayError:
+            async with asyncio.timeout(_READY_S):
+                await asyncio.gather(*(handle.use.remote() for handle in self._handles.values()))
+        except (RayError, RayServeException, TimeoutError):
             return False
         return True
 

@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass
 class Echo:
-    """Labels a text with itself. "bad" fails alone, "lost" gets no prediction; while ``gate`` is closed, forward waits."""
+    """Labels a text with itself. "bad" fails, "lost" gets no prediction; while ``gate`` is closed, forward waits."""
 
     gate: threading.Event = field(default_factory=threading.Event)
     batches: list[list[str]] = field(default_factory=list)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models.errors import ItemError
-from models.types import Annotation, Box, Content, Item, Mask, Prediction, Prompts, Task
+from models.types import Annotation, Box, BoxPrompt, Content, Item, Mask, Prediction, Prompts, Task
 from pipelines.policy import ThresholdPolicy
 from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
 from pipelines.tasks import TaskCard
@@ -134,7 +134,20 @@ async def test_without_boxes_the_segmenter_is_not_asked() -> None:
 
     assert [model for model, _ in scripted.asked] == ["finder"]
     assert outcome.pre_label.prediction.status == "nothing_found"
+    assert outcome.pre_label.provenance.model == "finder"
+    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder",)
     assert outcome.decision.route == "review"
+
+
+async def test_boxes_of_the_caller_stand_in_for_the_detector_which_is_not_named() -> None:
+    scripted = Scripted({"outliner": masks})
+    request = an_image(task="segmentation")
+    prompts = Prompts(boxes=(BoxPrompt(xyxy=(1, 2, 30, 40), label="circle"),))
+
+    outcome = labelled(await pre_label(replace(request, item=replace(request.item, prompts=prompts)), a_flow(scripted)))
+
+    assert [model for model, _ in scripted.asked] == ["outliner"]
+    assert outcome.pre_label.provenance.chain == ("outliner@1:outlineroutl",)
 
 
 async def test_outcomes_keep_the_order_and_one_failure_costs_nothing_else() -> None:
@@ -149,6 +162,34 @@ async def test_outcomes_keep_the_order_and_one_failure_costs_nothing_else() -> N
     assert isinstance(outcomes[0], Labelled)
     assert isinstance(outcomes[2], Labelled)
     assert scripted.saved == outcomes
+
+
+async def test_a_mistake_of_ours_costs_one_item_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(content: Content) -> Prediction:
+        if content.data == b"odd":
+            raise ZeroDivisionError
+        return BOXES
+
+    scripted = Scripted({"finder": broken})
+
+    outcomes = await pre_label_all([an_image("a.jpg"), an_image("odd")], a_flow(scripted), run_id="r")
+
+    assert isinstance(outcomes[0], Labelled)
+    assert isinstance(outcomes[1], Failed)
+    assert outcomes[1].failure.code == "internal"
+    assert "ZeroDivisionError" in caplog.text
+    assert scripted.saved == outcomes
+
+
+async def test_one_large_call_does_not_fill_the_models_queues() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES})
+    calling = asyncio.create_task(pre_label_all([an_image("slow")] * 300, a_flow(scripted), run_id="r", deadline_s=0.2))
+    await asyncio.sleep(0.1)
+
+    assert len(scripted.asked) == 128
+    outcomes = await calling
+    assert {outcome.failure.code for outcome in outcomes if isinstance(outcome, Failed)} == {"timeout"}
+    assert len(outcomes) == 300
 
 
 async def test_an_item_over_its_deadline_fails_and_the_others_are_kept() -> None:
