@@ -58,6 +58,31 @@ def decode_mask(mask: Mask) -> np.ndarray:
     return coco_mask.decode({"size": list(mask.size_hw), "counts": mask.counts}).astype(bool)
 
 
+def run_lengths(counts: str) -> list[int] | None:
+    """The lengths of the runs, zeros first, that compressed COCO counts stand for; None if they stand for none.
+
+    Counts from outside must pass through here before ``decode_mask``, whose C code trusts them. Format: rleFrString in
+    pycocotools' common/maskApi.c (six bits a character from "0" on: more follows, then five of a signed number, lowest
+    first; from the fourth on a number is the difference to the run before last).
+    """
+    runs, value, shift = list[int](), 0, 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return None
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        if runs[-1] < 0:
+            return None
+        value, shift = 0, 0
+    return None if shift else runs
+
+
 def mask_box(bitmap: np.ndarray) -> tuple[float, float, float, float] | None:
     """The tight xyxy box around an (H, W) bool bitmap's true pixels, or None where there are none."""
     rows = np.flatnonzero(bitmap.any(axis=1))

@@ -16,7 +16,7 @@ class ConflictError(PrelabelError):
     """Somebody or the clock was faster; nothing was changed.
 
     Codes: stale_lease (the lease ran out or the task was served again), key_reused (the idempotency key already
-    names another task's review).
+    came with another task or another answer).
     """
 
 

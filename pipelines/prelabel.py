@@ -37,9 +37,9 @@ class Fetches(Protocol):
 
 
 class Saves(Protocol):
-    """What keeps outcomes and queues the reviews (pipelines/store)."""
+    """What keeps outcomes and queues the reviews (pipelines/store); answers what was stored."""
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> None: ...
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> list[Outcome]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,7 @@ async def pre_label_all(
     outcomes = await asyncio.gather(
         *(pre_label(request, flow, deadline_s=deadline_s, slots=slots) for request in requests)
     )
-    await flow.store.save(outcomes, run_id=run_id)
-    return outcomes
+    return await flow.store.save(outcomes, run_id=run_id)
 
 
 async def pre_label(

@@ -14,11 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.types import Annotation, Item, Task
+from pipelines.answer import problems
 from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
 from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable, to_json
 from pipelines.store.store import Store
-from pipelines.store.tables import audit_log, review_tasks, reviews
+from pipelines.store.tables import audit_log, prelabels, review_tasks, reviews
 from pipelines.store.values import Review
 from pipelines.types import PreLabel
 
@@ -121,19 +122,22 @@ class ReviewQueue:
 
         Raises:
             NotFoundError: no such task.
-            ConflictError: the lease is no longer this reviewer's, or the key was used for another task.
-            InvalidRequestError: the annotations cannot be read, or the seconds or the key are out of range.
+            ConflictError: the lease is no longer this reviewer's, or the key was used for another answer.
+            InvalidRequestError: the annotations cannot be read or cannot be true of an item of this task, or the
+                seconds or the key are out of range.
         """
+        given = _annotations(annotations)
         answer = {
             "task_id": task_id,
             "attempt": attempt,
             "reviewer": storable(reviewer),
-            "annotations": _annotations(annotations),
+            "annotations": _json(given),
             "seconds": _seconds(seconds),
             "idempotency_key": None if idempotency_key is None else _short("idempotency_key", idempotency_key),
         }
         async with self._engine.begin() as connection:
-            await _hold_task(connection, task_id)
+            if found := problems(await _hold_task(connection, task_id), given):
+                raise InvalidRequestError("invalid_annotations", "; ".join(found[:5]))
             if earlier := await _earlier_answer(connection, answer):
                 return earlier
             await _change_leased(connection, task_id, attempt, reviewer, _unleased("done"))
@@ -158,15 +162,20 @@ def _review_task(row: Any, lease: Any) -> ReviewTask:
     )
 
 
-async def _hold_task(connection: AsyncConnection, task_id: int) -> None:
-    """Let one transaction at a time change a task."""
-    same_id = select(review_tasks.c.id).where(review_tasks.c.id == task_id).with_for_update()
-    if not 0 < task_id < 2**63 or (await connection.execute(same_id)).first() is None:
+async def _hold_task(connection: AsyncConnection, task_id: int) -> Task:
+    """Let one transaction at a time change a review task; answers what the item is labelled for."""
+    found = None
+    if 0 < task_id < 2**63:
+        joined = select(prelabels.c.task).select_from(review_tasks.join(prelabels))
+        held = joined.where(review_tasks.c.id == task_id).with_for_update(of=review_tasks)
+        found = (await connection.execute(held)).first()
+    if found is None:
         raise NotFoundError(message=f"no review task {task_id}; use the id that claim gave")
+    return found.task
 
 
 async def _earlier_answer(connection: AsyncConnection, answer: Mapping[str, Any]) -> Review | None:
-    """The review that this reviewer already gave under this key."""
+    """The review that this reviewer already gave under this key; repeating it must repeat the same answer."""
     if answer["idempotency_key"] is None:
         return None
     same_key = select(*rows.REVIEW_COLUMNS).where(
@@ -175,7 +184,7 @@ async def _earlier_answer(connection: AsyncConnection, answer: Mapping[str, Any]
     found = (await connection.execute(same_key)).mappings().first()
     if found is None:
         return None
-    if found["review_task_id"] != answer["task_id"]:
+    if any(found[f"review_{name}"] != answer[name] for name in ("task_id", "annotations")):
         raise _key_reused(answer)
     return rows.review(found)
 
@@ -235,24 +244,27 @@ def _unleased(state: str) -> dict[str, Any]:
 def _key_reused(answer: Mapping[str, Any]) -> ConflictError:
     return ConflictError(
         "key_reused",
-        f"idempotency key '{answer['idempotency_key']}' already answered another task; "
-        f"send task {answer['task_id']} under a key of its own",
+        f"idempotency key '{answer['idempotency_key']}' already came with another task or another answer; "
+        f"send this answer to task {answer['task_id']} under a key of its own",
     )
 
 
 # ---- values from outside ---------------------------------------------------------------------------------------------
 
 
-def _annotations(given: object) -> Any:
+def _annotations(given: object) -> tuple[Annotation, ...]:
     try:
-        return to_json(rows.ANNOTATIONS.dump_python(rows.ANNOTATIONS.validate_python(given), warnings=False))
-    except (TypeError, ValueError) as err:
-        details = (
-            "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
-            if isinstance(err, ValidationError)
-            else str(err)
-        )
+        return rows.ANNOTATIONS.validate_python(given)
+    except ValidationError as err:
+        details = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
         raise InvalidRequestError("invalid_annotations", f"these are not annotations: {details}") from err
+
+
+def _json(annotations: tuple[Annotation, ...]) -> Any:
+    try:
+        return to_json(rows.ANNOTATIONS.dump_python(annotations, warnings=False))
+    except (TypeError, ValueError) as err:
+        raise InvalidRequestError("invalid_annotations", f"these annotations cannot be stored: {err}") from err
 
 
 def _short(what: str, value: str) -> str:

@@ -70,23 +70,30 @@ def key_of(row: Row | RowMapping) -> Key:
     return row["item_id"], row["task"]
 
 
-def rows_of(outcome: Outcome) -> LabelledRows | Row:
-    """The rows of a pre-label, or the row of a failure.
+def rows_of(outcome: Outcome) -> tuple[Outcome, LabelledRows | Row]:
+    """The outcome as it can be stored, and the rows of its pre-label or the row of its failure.
 
     A pre-label with numbers that the store refuses becomes a failure; its neighbours are not affected.
     """
     if isinstance(outcome, Failed):
-        return failure_row(outcome)
+        return outcome, failure_row(outcome)
     try:
         to_json(_PROMPTS.dump_python(outcome.item.prompts, warnings=False))
-        return LabelledRows(
+        return outcome, LabelledRows(
             prelabel=prelabel_row(outcome),
             decision=decision_row(outcome.decision),
             review_task=None if outcome.decision.route == "accept" else review_task_row(outcome),
         )
     except (TypeError, ValueError) as err:
         failure = Failure(code="invalid_prediction", message=f"what the model said cannot be stored: {err}")
-        return failure_row(Failed(item=outcome.item, task=outcome.task, failure=failure))
+        failed = Failed(item=outcome.item, task=outcome.task, failure=failure)
+        return failed, failure_row(failed)
+
+
+def reused_id(outcome: Outcome) -> Failed:
+    """What becomes of an outcome whose item id already names another content in its run."""
+    message = f"the id '{outcome.item.id}' already names another item of this run; give each item an id of its own"
+    return Failed(item=outcome.item, task=outcome.task, failure=Failure(code="reused_id", message=message))
 
 
 def item_row(outcome: Outcome) -> Row:
@@ -102,7 +109,7 @@ def item_row(outcome: Outcome) -> Row:
         "text": None if item.text is None else storable(item.text),
         "meta": to_json(item.meta),
         "prompts": prompts,
-        "digest": _digest(outcome),
+        "digest": digest_of(outcome),
     }
 
 
@@ -161,7 +168,8 @@ def review_task_row(labelled: Labelled) -> Row:
     }
 
 
-def _digest(outcome: Outcome) -> str | None:
+def digest_of(outcome: Outcome) -> str | None:
+    """The sha256 of the item's content; None where a failure came before it was known."""
     if isinstance(outcome, Labelled):
         return storable(outcome.pre_label.provenance.item_digest)
     item = outcome.item

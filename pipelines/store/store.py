@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import (
     ARRAY,
+    Cast,
     ColumnElement,
     Insert,
     RowMapping,
     Table,
     Text,
     and_,
+    any_,
     cast,
     delete,
+    exists,
     func,
     select,
     tuple_,
@@ -34,7 +37,7 @@ from pipelines.store.jsonb import storable
 from pipelines.store.rows import Key, LabelledRows, Row
 from pipelines.store.tables import decisions, failures, items, prelabels, review_tasks, runs
 from pipelines.store.values import QueueOverview, Result, Run, RunStatus, TaskCounts
-from pipelines.types import Outcome
+from pipelines.types import Labelled, Outcome
 
 
 class Store:
@@ -104,23 +107,30 @@ class Store:
 
     # ---- outcomes in -------------------------------------------------------------------------------------------------
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> None:
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
         Saving again is harmless: the first pre-label of an item and task stays, with its decision and its review; a
-        later pre-label replaces a failure; a later failure replaces a failure. An outcome with numbers that cannot be
-        stored is kept as a failure (invalid_prediction). Code points that PostgreSQL cannot hold become U+FFFD.
+        later pre-label replaces a failure; a later failure replaces a failure. Code points that PostgreSQL cannot hold
+        become U+FFFD.
+
+        Returns:
+            The outcomes, in order, with a failure in place of each that could not be stored: its numbers cannot be
+            stored (invalid_prediction), or its id has a pre-label of another content in this run (reused_id).
 
         Raises:
             NotFoundError: no such run.
         """
         run_id = storable(run_id)
-        stored = [rows.rows_of(outcome) for outcome in outcomes]
         async with self.engine.begin() as connection:
             await _hold_run(connection, run_id)
-            await _save_items(connection, outcomes, run_id)
-            await _save_labelled(connection, [row for row in stored if isinstance(row, LabelledRows)], run_id)
-            await _save_failed(connection, [row for row in stored if not isinstance(row, LabelledRows)], run_id)
+            labelled = await _labelled_digests(connection, {rows.item_id(o.item.id) for o in outcomes}, run_id)
+            stored = [rows.rows_of(outcome) for outcome in _with_ids_of_their_own(outcomes, labelled)]
+            new = [outcome for outcome, _ in stored if rows.item_id(outcome.item.id) not in labelled]
+            await _save_items(connection, new, run_id)
+            await _save_labelled(connection, [row for _, row in stored if isinstance(row, LabelledRows)], run_id)
+            await _save_failed(connection, [row for _, row in stored if not isinstance(row, LabelledRows)], run_id)
+        return [outcome for outcome, _ in stored]
 
     # ---- outcomes out ------------------------------------------------------------------------------------------------
 
@@ -176,14 +186,35 @@ async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
         raise _no_run(run_id)
 
 
+async def _labelled_digests(connection: AsyncConnection, ids: set[str], run_id: str) -> dict[str, str]:
+    """The contents, by their digests, of those items that have a pre-label in the run."""
+    has_prelabel = exists().where(prelabels.c.run_id == items.c.run_id, prelabels.c.item_id == items.c.id)
+    found = select(items.c.id, items.c.digest).where(items.c.run_id == run_id, items.c.id == any_(_texts(ids)))
+    return {row.id: row.digest for row in await connection.execute(found.where(has_prelabel))}
+
+
+def _with_ids_of_their_own(outcomes: Sequence[Outcome], labelled: Mapping[str, str]) -> Iterator[Outcome]:
+    """The outcomes; one whose id already names another content becomes a failure."""
+    digests = dict(labelled)
+    for outcome in outcomes:
+        item_id, digest = rows.item_id(outcome.item.id), rows.digest_of(outcome)
+        if digest is not None and digests.get(item_id, digest) != digest:
+            yield rows.reused_id(outcome)
+            continue
+        if digest is not None and isinstance(outcome, Labelled):
+            digests[item_id] = digest
+        yield outcome
+
+
 async def _save_items(connection: AsyncConnection, outcomes: Sequence[Outcome], run_id: str) -> None:
+    """Store the items of these outcomes; none of them has a pre-label yet, so the newest description counts."""
     statement = insert(items)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "id"],
-        set_={"digest": statement.excluded.digest},
-        where=items.c.digest.is_(None) & statement.excluded.digest.is_not(None),
-    )
-    by_id = {row["id"]: row for row in map(rows.item_row, outcomes)}
+    contents = {name: statement.excluded[name] for name in items.c.keys() if name not in ("run_id", "id")}  # noqa: SIM118
+    statement = statement.on_conflict_do_update(index_elements=["run_id", "id"], set_=contents)
+    by_id = dict[str, Row]()
+    for outcome in sorted(outcomes, key=lambda outcome: isinstance(outcome, Labelled)):  # what was labelled counts most
+        row = rows.item_row(outcome)
+        by_id[row["id"]] = row
     await _insert(connection, statement, by_id.values(), run_id=run_id)
 
 
@@ -230,13 +261,15 @@ async def _insert(
 
 def _named(table: Table, run_id: str, keys: Sequence[Key]) -> ColumnElement[bool]:
     """The rows with these keys. Two arrays carry them: a statement takes no more than 65,535 parameters."""
-    columns = ([item_id for item_id, _ in keys], [task for _, task in keys])
-    named = (
-        func.unnest(*(cast(column, ARRAY(Text)) for column in columns)).table_valued("item_id", "task").render_derived()
-    )
+    ids, tasks = _texts(item_id for item_id, _ in keys), _texts(task for _, task in keys)
+    named = func.unnest(ids, tasks).table_valued("item_id", "task").render_derived()
     return and_(
         table.c.run_id == run_id, tuple_(table.c.item_id, table.c.task).in_(select(named.c.item_id, named.c.task))
     )
+
+
+def _texts(values: Iterable[str]) -> Cast[Sequence[str]]:
+    return cast(list(values), ARRAY(Text))
 
 
 def _no_run(run_id: str) -> NotFoundError:

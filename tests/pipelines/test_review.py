@@ -113,6 +113,7 @@ async def test_an_answer_may_come_as_json(store: Store, run_id: str, queue: Revi
     [
         [{"id": "0", "label": "cat", "geometry": {"kind": "sphere"}, "score": 1.0}],
         [an_annotation(score=float("nan"))],
+        [an_annotation(score=7.5)],
         [{"label": "cat"}],
         "cat",
     ],
@@ -217,6 +218,17 @@ async def test_a_key_that_answered_another_task_is_refused(store: Store, run_id:
 
     assert caught.value.code == "key_reused"
     assert await _overview(store) == (0, 1, 1, 0)
+
+
+async def test_a_key_that_comes_with_another_answer_is_refused(store: Store, run_id: str, queue: ReviewQueue) -> None:
+    await store.save([a_labelled(route="review")], run_id=run_id)
+    [task] = await queue.claim("boxes", reviewer="ann")
+    await queue.submit(task.id, 1, reviewer="ann", annotations=[], idempotency_key="k")
+
+    with pytest.raises(ConflictError, match="another answer") as caught:
+        await queue.submit(task.id, 1, reviewer="ann", annotations=[an_annotation()], idempotency_key="k")
+
+    assert caught.value.code == "key_reused"
 
 
 async def test_of_two_tasks_answered_at_once_under_one_key_one_counts(

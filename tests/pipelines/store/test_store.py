@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from models.types import BoxPrompt, Item, Mask, Polygon, Prompts, TextSpan, TimeSpan, WholeItem
+from models.types import BoxPrompt, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
 from pipelines.errors import NotFoundError
 from pipelines.review import ReviewQueue
 from pipelines.store.store import Store
@@ -94,6 +95,45 @@ async def test_the_same_item_may_go_through_two_tasks_and_two_runs(store: Store,
 
     assert [counts.task for counts in await store.counts(run_id)] == ["detection", "segmentation"]
     assert len(await store.results(other_run)) == 1
+
+
+def _named_after(text: str, *, task: Task = "ner") -> Labelled:
+    """A pre-label of a text, with the text's digest, under the id "one"."""
+    labelled = a_labelled(item=an_item("one", text=text), task=task)
+    provenance = replace(labelled.pre_label.provenance, item_digest=hashlib.sha256(text.encode()).hexdigest())
+    return replace(labelled, pre_label=replace(labelled.pre_label, provenance=provenance))
+
+
+async def test_an_id_names_one_content_in_a_run(store: Store, run_id: str) -> None:
+    first, twin, other = (
+        _named_after("Ada in Rome"),
+        _named_after("Bob in Oslo"),
+        _named_after("Bob in Oslo", task="speech"),
+    )
+
+    in_one_save = await store.save([first, twin], run_id=run_id)
+    later = await store.save([first, other], run_id=run_id)
+
+    assert in_one_save[0] == later[0] == first
+    for refused in (in_one_save[1], later[1]):
+        assert isinstance(refused, Failed)
+        assert refused.failure.code == "reused_id"
+        assert "an id of its own" in refused.failure.message
+    stored = [result.outcome for result in await store.results(run_id)]
+    assert [(outcome.item.text, outcome.task, type(outcome)) for outcome in stored] == [
+        ("Ada in Rome", "ner", Labelled),
+        ("Ada in Rome", "speech", Failed),
+    ]
+
+
+async def test_a_failed_item_may_come_back_with_another_content(store: Store, run_id: str) -> None:
+    corrected = _named_after("Ada in Rome")
+
+    await store.save([a_failed(item=an_item("one", text="Ada\0"), task="ner")], run_id=run_id)
+    await store.save([corrected], run_id=run_id)
+
+    [result] = await store.results(run_id)
+    assert result.outcome == corrected
 
 
 async def test_bytes_are_not_kept(store: Store, run_id: str) -> None:
