@@ -22,3 +22,14 @@ class ConflictError(PrelabelError):
 
 class InvalidRequestError(PrelabelError):
     """A caller's value cannot be used. Codes: invalid_annotations, invalid_argument."""
+
+
+class StoreUnavailableError(PrelabelError):
+    """The database does not answer; nothing of what was being done was stored. Code: store_unavailable."""
+
+    def __init__(
+        self,
+        code: str = "store_unavailable",
+        message: str = "the store does not answer, and nothing of this call was kept; try again later",
+    ) -> None:
+        super().__init__(code, message)

@@ -13,9 +13,10 @@ from sqlalchemy import Numeric, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models.types import Annotation, Item, Task
+from models.types import Annotation, Content, Item, Task
 from pipelines.answer import problems
 from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
+from pipelines.store import engine as database
 from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable, to_json
 from pipelines.store.store import Store
@@ -32,7 +33,8 @@ class ReviewTask:
     """One item in a reviewer's hands until ``lease_until``.
 
     ``attempt`` counts how often the task was served; whoever answers has to name it. ``reason`` is the policy's; it
-    tells an audit from a review, so it is for those who run the queue, not for the reviewer's screen.
+    tells an audit from a review, so it is for those who run the queue, not for the reviewer's screen. ``has_content``
+    says whether the item came as bytes, which ``ReviewQueue.content`` gives.
     """
 
     id: int
@@ -40,6 +42,7 @@ class ReviewTask:
     item: Item
     task: Task
     pre_label: PreLabel
+    has_content: bool
     reason: str
     priority: float
     attempt: int
@@ -72,12 +75,27 @@ class ReviewQueue:
             "lease_s": _lease(lease_s),
             "max_expiries": self._max_expiries,
         }
-        async with self._engine.begin() as connection:
+        async with database.transaction(self._engine) as connection:
             leases = {row.id: row for row in await connection.execute(queries.CLAIM, arguments)}
             if not leases:
                 return []
             found = await connection.execute(queries.review_tasks_with_content(leases))
             return [_review_task(row, leases[row["task_id"]]) for row in found.mappings()]
+
+    async def content(self, task_id: int) -> Content:
+        """The bytes of a task's item, for an item that came as bytes.
+
+        Raises:
+            NotFoundError: no such task, or its item has a uri or a text instead.
+        """
+        async with database.reading(self._engine) as connection:
+            found = None
+            if 0 < task_id < 2**63:
+                found = (await connection.execute(queries.content_of_review_task(task_id))).first()
+        if found is None:
+            message = f"no bytes are kept for review task {task_id}; its item's uri or text says what it is"
+            raise NotFoundError(message=message)
+        return Content(media=found.media, data=found.data)
 
     async def heartbeat(self, task_id: int, attempt: int, *, reviewer: str, lease_s: float = 600.0) -> datetime:
         """Keep a task for another ``lease_s`` seconds from now; answers until when.
@@ -87,7 +105,7 @@ class ReviewQueue:
             ConflictError: the lease is no longer this reviewer's.
         """
         until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, _lease(lease_s))
-        async with self._engine.begin() as connection:
+        async with database.transaction(self._engine) as connection:
             await _hold_task(connection, task_id)
             return await _change_leased(connection, task_id, attempt, reviewer, {"lease_until": until})
 
@@ -98,7 +116,7 @@ class ReviewQueue:
             NotFoundError: no such task.
             ConflictError: the lease is no longer this reviewer's.
         """
-        async with self._engine.begin() as connection:
+        async with database.transaction(self._engine) as connection:
             await _hold_task(connection, task_id)
             await _change_leased(connection, task_id, attempt, reviewer, _unleased("pending"))
             await _log(connection, "released", task_id, attempt, reviewer)
@@ -135,7 +153,7 @@ class ReviewQueue:
             "seconds": _seconds(seconds),
             "idempotency_key": None if idempotency_key is None else _short("idempotency_key", idempotency_key),
         }
-        async with self._engine.begin() as connection:
+        async with database.transaction(self._engine) as connection:
             if found := problems(await _hold_task(connection, task_id), given):
                 raise InvalidRequestError("invalid_annotations", "; ".join(found[:5]))
             if earlier := await _earlier_answer(connection, answer):
@@ -155,6 +173,7 @@ def _review_task(row: Any, lease: Any) -> ReviewTask:
         item=rows.item(row),
         task=row["task"],
         pre_label=rows.pre_label(row),
+        has_content=row["has_content"],
         reason=row["reason"],
         priority=row["priority"],
         attempt=lease.attempt,

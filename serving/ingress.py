@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Annotated
 
@@ -191,10 +191,19 @@ def _request(body: ItemBody, labels: tuple[str, ...]) -> prelabel.Request | Fail
     if body.data is None:
         return prelabel.Request(item=item, task=body.task)
     try:
-        return prelabel.Request(item=replace(item, data=base64.b64decode(body.data, validate=True)), task=body.task)
+        data = base64.b64decode(body.data, validate=True)
     except binascii.Error as err:
         message = f"data is not base64: {err}; encode the file's bytes as standard base64"
         return Failed(item=item, task=body.task, failure=Failure(code="invalid_item", message=message))
+    return prelabel.Request(item=_with_data(item, data), task=body.task)
+
+
+def _with_data(item: Item, data: bytes) -> Item:
+    """The item with its bytes; a text becomes one, so that it is kept as one."""
+    if item.media == "text":
+        with suppress(UnicodeDecodeError):  # which the flow refuses with a reason
+            return replace(item, text=data.decode())
+    return replace(item, data=data)
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
@@ -227,10 +236,27 @@ async def queues(service: ServiceOf) -> dict[str, list[QueueOverview]]:
     return {"queues": await service.store.queues()}
 
 
-@_v1.post("/queues/{name}/claim", tags=["reviews"])
+# The reason would tell an audit from a review, and a reviewer must not know.
+@_v1.post("/queues/{name}/claim", tags=["reviews"], response_model_exclude={"tasks": {"__all__": {"reason"}}})
 async def claim(name: str, body: ClaimBody, service: ServiceOf) -> dict[str, list[ReviewTask]]:
-    """Lease the most urgent tasks of a queue; none left gives an empty list."""
+    """Lease the most urgent tasks of a queue; none left gives an empty list.
+
+    An item shows itself by its uri or text; where has_content is true, /v1/reviews/{task_id}/content gives its bytes.
+    """
     return {"tasks": await service.reviews.claim(name, reviewer=body.reviewer, n=body.n, lease_s=body.lease_s)}
+
+
+@_v1.get("/reviews/{task_id}/content", tags=["reviews"], response_class=Response)
+async def content(task_id: int, service: ServiceOf) -> Response:
+    """The bytes of an item that was sent as data; 404 for an item with a uri or a text."""
+    kept = await service.reviews.content(task_id)
+    # A browser must neither guess what a stranger's bytes are nor run them as a page of ours.
+    headers = {
+        "Content-Disposition": "attachment",
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(kept.data, headers=headers, media_type="application/octet-stream")
 
 
 @_v1.post("/reviews/{task_id}/heartbeat", tags=["reviews"])

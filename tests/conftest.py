@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,22 @@ def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     """A fresh database without any table."""
     yield from _database(postgres_server, "TEMPLATE template0")
+
+
+@pytest.fixture
+def block_database(postgres_server: str, postgres_url: str) -> Callable[[bool], None]:
+    """Cuts every connection to this test's database and lets no new one in, until it is called with False."""
+    from sqlalchemy import make_url
+
+    name = make_url(postgres_url).database
+
+    def block(is_blocked: bool) -> None:
+        _admin(postgres_server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not is_blocked}")
+        if is_blocked:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> current_database()"
+            _admin(postgres_server, others)
+
+    return block
 
 
 def _database(server: str, options: str) -> Iterator[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from models.errors import ConfigError
+from pipelines.errors import StoreUnavailableError
+
+logger = logging.getLogger(__name__)
+
+_POOL_TIMEOUT_S = 10.0
 
 # Any number does, as long as every prelabel uses the same: "prelabel" in ASCII.
 _MIGRATION_LOCK = int.from_bytes(b"prelabel")
@@ -32,9 +40,43 @@ def create(url: str, *, pool_size: int = 5) -> AsyncEngine:
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=pool_size,
+        pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,  # a restarted server costs one look, not a failed request
         json_serializer=_to_json,
     )
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction, which is committed at the end, or rolled back when an exception leaves it.
+
+    Raises:
+        StoreUnavailableError: the database does not answer, or every connection is busy for long.
+    """
+    with _availability():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection to read with.
+
+    Raises:
+        StoreUnavailableError: as in ``transaction``.
+    """
+    with _availability():
+        async with engine.connect() as connection:
+            yield connection
+
+
+@contextmanager
+def _availability() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, TimeoutError) as err:
+        logger.warning("the store does not answer: %s", err)
+        raise StoreUnavailableError from err
 
 
 async def migrate(engine: AsyncEngine) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, case, func, select, text
 
 from pipelines.store import rows
 from pipelines.store.jsonb import storable
-from pipelines.store.tables import decisions, failures, items, prelabels, review_tasks, reviews
+from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, reviews
 
 # One statement. Of the tasks that nobody holds, or whose lease has run out, it takes the most urgent, oldest first
 # among equals, and steps over rows that another claim is taking. A task whose lease has run out too often is set
@@ -132,12 +132,25 @@ def review_tasks_with_content(task_ids: Iterable[int]) -> Select[Any]:
             review_tasks.c.queue.label("task_queue"),
             review_tasks.c.priority,
             decisions.c.reason,
+            contents.c.digest.is_not(None).label("has_content"),
             *rows.ITEM_COLUMNS,
             *rows.PRE_LABEL_COLUMNS,
         )
         .select_from(
-            review_tasks.join(prelabels).join(items).join(decisions, decisions.c.prelabel_id == prelabels.c.id)
+            review_tasks.join(prelabels)
+            .join(items)
+            .join(decisions, decisions.c.prelabel_id == prelabels.c.id)
+            .outerjoin(contents, contents.c.digest == items.c.digest)
         )
         .where(review_tasks.c.id.in_(task_ids))
         .order_by(review_tasks.c.priority.desc(), review_tasks.c.id)
+    )
+
+
+def content_of_review_task(task_id: int) -> Select[Any]:
+    """The kept bytes of a task's item, and its medium."""
+    return (
+        select(items.c.media, contents.c.data)
+        .select_from(review_tasks.join(prelabels).join(items).join(contents, contents.c.digest == items.c.digest))
+        .where(review_tasks.c.id == task_id)
     )

@@ -186,7 +186,7 @@ def _must_be_share(name: str, value: float) -> None:
 
 
 def item(row: RowMapping) -> Item:
-    """The item as stored: its reference and slice keys. Bytes that came with the request are not kept."""
+    """The item as stored: its reference and slice keys, without bytes that came with the request."""
     return Item(
         id=row["item_id"],
         media=row["item_media"],

@@ -26,16 +26,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from models.types import Task
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable
 from pipelines.store.rows import Key, LabelledRows, Row
-from pipelines.store.tables import decisions, failures, items, prelabels, review_tasks, runs
+from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, runs
 from pipelines.store.values import QueueOverview, Result, Run, RunStatus, TaskCounts
 from pipelines.types import Labelled, Outcome
 
@@ -64,9 +63,9 @@ class Store:
     async def is_reachable(self) -> bool:
         """Whether the database answers now."""
         try:
-            async with self.engine.connect() as connection:
+            async with database.reading(self.engine) as connection:
                 await connection.execute(select(1))
-        except OperationalError:
+        except StoreUnavailableError:
             return False
         return True
 
@@ -80,12 +79,12 @@ class Store:
             .values(row)
             .on_conflict_do_update(index_elements=["id"], set_={"status": "running", "finished_at": None})
         )
-        async with self.engine.begin() as connection:
+        async with database.transaction(self.engine) as connection:
             await connection.execute(resume)
         return row["id"]
 
     async def finish_run(self, run_id: str, *, status: RunStatus = "done") -> None:
-        async with self.engine.begin() as connection:
+        async with database.transaction(self.engine) as connection:
             done = await connection.execute(
                 update(runs).where(runs.c.id == storable(run_id)).values(status=status, finished_at=func.now())
             )
@@ -93,7 +92,7 @@ class Store:
                 raise _no_run(run_id)
 
     async def run(self, run_id: str) -> Run:
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             found = (await connection.execute(select(runs).where(runs.c.id == storable(run_id)))).mappings().first()
         if found is None:
             raise _no_run(run_id)
@@ -102,7 +101,7 @@ class Store:
     async def runs(self, *, limit: int = 100) -> list[Run]:
         """The runs, newest first."""
         newest = select(runs).order_by(runs.c.created_at.desc(), runs.c.id).limit(limit)
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             return [Run(**row) for row in (await connection.execute(newest)).mappings()]
 
     # ---- outcomes in -------------------------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ class Store:
 
         Saving again is harmless: the first pre-label of an item and task stays, with its decision and its review; a
         later pre-label replaces a failure; a later failure replaces a failure. Code points that PostgreSQL cannot hold
-        become U+FFFD.
+        become U+FFFD. Bytes that came with an item are kept if a human must see it, else only their digest is.
 
         Returns:
             The outcomes, in order, with a failure in place of each that could not be stored: its numbers cannot be
@@ -122,13 +121,14 @@ class Store:
             NotFoundError: no such run.
         """
         run_id = storable(run_id)
-        async with self.engine.begin() as connection:
+        async with database.transaction(self.engine) as connection:
             await _hold_run(connection, run_id)
             labelled = await _labelled_digests(connection, {rows.item_id(o.item.id) for o in outcomes}, run_id)
             stored = [rows.rows_of(outcome) for outcome in _with_ids_of_their_own(outcomes, labelled)]
             new = [outcome for outcome, _ in stored if rows.item_id(outcome.item.id) not in labelled]
             await _save_items(connection, new, run_id)
             await _save_labelled(connection, [row for _, row in stored if isinstance(row, LabelledRows)], run_id)
+            await _save_contents(connection, (outcome for outcome, _ in stored))
             await _save_failed(connection, [row for _, row in stored if not isinstance(row, LabelledRows)], run_id)
         return [outcome for outcome, _ in stored]
 
@@ -139,7 +139,7 @@ class Store:
         by_stored = {rows.item_id(item_id): item_id for item_id in item_ids}
         keys = [(stored_id, task) for stored_id in by_stored]
         known = select(prelabels.c.item_id).where(_named(prelabels, storable(run_id), keys))
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             return {by_stored[row.item_id] for row in await connection.execute(known)}
 
     async def results(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Result]:
@@ -149,7 +149,7 @@ class Store:
             after: the position of the last result of the page before; 0 for the first page.
             limit: how many at most; fewer come back only at the end.
         """
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")  # both tables as of one moment
             good = (await connection.execute(queries.labelled_page(run_id, after, limit))).mappings().all()
             bad = (await connection.execute(queries.failed_page(run_id, after, limit))).mappings().all()
@@ -163,7 +163,7 @@ class Store:
     async def counts(self, run_id: str) -> list[TaskCounts]:
         """How the run's items came out, task by task."""
         counts: defaultdict[Task, dict[str, int]] = defaultdict(dict)
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             for row in (await connection.execute(queries.count_labelled(run_id))).mappings():
                 counts[row["task"]] |= {name: row[name] for name in row if name != "task"}
             for row in await connection.execute(queries.count_failed(run_id)):
@@ -172,7 +172,7 @@ class Store:
 
     async def queues(self) -> list[QueueOverview]:
         """Every queue that has ever held a task, by name."""
-        async with self.engine.connect() as connection:
+        async with database.reading(self.engine) as connection:
             return [QueueOverview(**row) for row in (await connection.execute(queries.queue_overviews())).mappings()]
 
 
@@ -209,8 +209,8 @@ def _with_ids_of_their_own(outcomes: Sequence[Outcome], labelled: Mapping[str, s
 async def _save_items(connection: AsyncConnection, outcomes: Sequence[Outcome], run_id: str) -> None:
     """Store the items of these outcomes; none of them has a pre-label yet, so the newest description counts."""
     statement = insert(items)
-    contents = {name: statement.excluded[name] for name in items.c.keys() if name not in ("run_id", "id")}  # noqa: SIM118
-    statement = statement.on_conflict_do_update(index_elements=["run_id", "id"], set_=contents)
+    described = {name: statement.excluded[name] for name in items.c.keys() if name not in ("run_id", "id")}  # noqa: SIM118
+    statement = statement.on_conflict_do_update(index_elements=["run_id", "id"], set_=described)
     by_id = dict[str, Row]()
     for outcome in sorted(outcomes, key=lambda outcome: isinstance(outcome, Labelled)):  # what was labelled counts most
         row = rows.item_row(outcome)
@@ -233,6 +233,17 @@ async def _save_labelled(connection: AsyncConnection, labelled: Sequence[Labelle
     await _insert(connection, insert(review_tasks), to_review)
     if new:
         await connection.execute(delete(failures).where(_named(failures, run_id, [rows.key_of(row) for row in new])))
+
+
+async def _save_contents(connection: AsyncConnection, outcomes: Iterable[Outcome]) -> None:
+    """Keep the bytes of items that a human must see and nobody else can show; once for each content."""
+    by_digest = {
+        rows.digest_of(outcome): outcome.item.data
+        for outcome in outcomes
+        if isinstance(outcome, Labelled) and outcome.decision.route != "accept" and outcome.item.data is not None
+    }
+    values = [{"digest": digest, "data": data} for digest, data in by_digest.items()]
+    await _insert(connection, insert(contents).on_conflict_do_nothing(), values)
 
 
 async def _save_failed(connection: AsyncConnection, failed: Sequence[Row], run_id: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Sequence,
     Table,
@@ -52,6 +53,14 @@ items = Table(
     Column("meta", JSONB, nullable=False),
     Column("prompts", JSONB, nullable=False),
     Column("digest", Text),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
 )
 
 prelabels = Table(

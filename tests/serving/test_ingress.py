@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -157,6 +158,18 @@ async def test_a_person_claims_keeps_and_answers_a_review(client: httpx.AsyncCli
     assert (queue["pending"], queue["done"]) == (1, 1)
 
 
+async def test_whoever_reviews_sees_the_item_and_not_the_reason(client: httpx.AsyncClient) -> None:
+    as_data = {"id": "d", "task": "ner", "data": base64.b64encode(b" 0.4\r\n").decode()}
+    await client.post("/v1/prelabel", json={"items": [as_data]})
+
+    [task] = (await client.post("/v1/queues/texts/claim", json={"reviewer": "ada"})).json()["tasks"]
+
+    assert task["item"]["text"] == " 0.4\r\n"
+    assert task["has_content"] is False
+    assert "reason" not in task
+    assert (await client.get(f"/v1/reviews/{task['id']}/content")).status_code == 404
+
+
 async def test_a_review_that_nobody_queued_is_not_found(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/reviews/999/release", json={"reviewer": "ada", "attempt": 1})
 
@@ -184,6 +197,22 @@ async def test_readiness_follows_the_models(postgres_url: str) -> None:
         alive = await client.get("/healthz")
 
     assert (up.status_code, down.status_code, alive.status_code) == (200, 503, 200)
+
+
+async def test_a_store_that_is_away_is_said_to_be_and_comes_back(
+    client: httpx.AsyncClient, block_database: Callable[[bool], None]
+) -> None:
+    assert (await client.post("/v1/prelabel", json=texts("0.5"))).status_code == 200
+    block_database(True)
+
+    refused = await client.post("/v1/prelabel", json=texts("0.5"))
+    ready = await client.get("/readyz")
+    block_database(False)
+    again = await client.post("/v1/prelabel", json=texts("0.5"))
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (ready.status_code, again.status_code) == (503, 200)
 
 
 async def test_with_keys_only_health_is_open(postgres_url: str) -> None:

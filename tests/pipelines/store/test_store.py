@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from models.types import BoxPrompt, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
+from models.types import BoxPrompt, Content, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
 from pipelines.errors import NotFoundError
 from pipelines.review import ReviewQueue
 from pipelines.store.store import Store
-from pipelines.store.tables import metadata, prelabels
+from pipelines.store.tables import contents, metadata, prelabels
 from pipelines.store.values import TaskCounts
 from pipelines.types import Failed, Failure, Labelled, Route
 from tests.pipelines.builders import a_decision, a_failed, a_labelled, a_pre_label, an_annotation, an_item
@@ -99,8 +99,11 @@ async def test_the_same_item_may_go_through_two_tasks_and_two_runs(store: Store,
 
 def _named_after(text: str, *, task: Task = "ner") -> Labelled:
     """A pre-label of a text, with the text's digest, under the id "one"."""
-    labelled = a_labelled(item=an_item("one", text=text), task=task)
-    provenance = replace(labelled.pre_label.provenance, item_digest=hashlib.sha256(text.encode()).hexdigest())
+    return _digested(a_labelled(item=an_item("one", text=text), task=task), hashlib.sha256(text.encode()).hexdigest())
+
+
+def _digested(labelled: Labelled, digest: str) -> Labelled:
+    provenance = replace(labelled.pre_label.provenance, item_digest=digest)
     return replace(labelled, pre_label=replace(labelled.pre_label, provenance=provenance))
 
 
@@ -136,14 +139,35 @@ async def test_a_failed_item_may_come_back_with_another_content(store: Store, ru
     assert result.outcome == corrected
 
 
-async def test_bytes_are_not_kept(store: Store, run_id: str) -> None:
+async def test_bytes_are_kept_where_a_human_must_see_them(store: Store, run_id: str) -> None:
     item = Item(id="raw", media="image", data=b"\x89PNG")
+    digest = hashlib.sha256(b"\x89PNG").hexdigest()
+    queue = ReviewQueue(store)
 
-    await store.save([a_failed(item=item), a_labelled("other")], run_id=run_id)
+    await store.save([a_failed(item=item)], run_id=run_id)
+    await store.save(
+        [replace(_digested(a_labelled("seen", route="review"), digest), item=replace(item, id="seen"))], run_id=run_id
+    )
+    await store.save([_digested(a_labelled("elsewhere", route="review"), "ab" * 32)], run_id=run_id)
 
     results = await store.results(run_id)
-    assert results[1].outcome.item == replace(item, data=None)
-    assert await _digest(store, "raw") == "0f4636c78f65d3639ece5a064b5ae753e3408614a14fb18ab4d7540d2c248543"
+    assert results[0].outcome.item == replace(item, data=None)
+    assert await _digest(store, "raw") == digest
+    tasks = await queue.claim("boxes", reviewer="ann", n=5)
+    assert [(task.item.id, task.has_content) for task in tasks] == [("seen", True), ("elsewhere", False)]
+    assert await queue.content(tasks[0].id) == Content(media="image", data=b"\x89PNG")
+    for missing in (tasks[1].id, 999, 2**70):
+        with pytest.raises(NotFoundError, match="no bytes are kept"):
+            await queue.content(missing)
+
+
+async def test_bytes_of_an_accepted_item_are_not_kept(store: Store, run_id: str) -> None:
+    item = Item(id="raw", media="image", data=b"\x89PNG")
+
+    await store.save([replace(a_labelled("raw", route="accept"), item=item)], run_id=run_id)
+
+    async with store.engine.connect() as connection:
+        assert await connection.scalar(select(func.count()).select_from(contents)) == 0
 
 
 async def test_text_that_the_database_cannot_hold_keeps_its_length(store: Store, run_id: str) -> None:
