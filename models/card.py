@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 from models.errors import ModelError
 from models.types import Media, Task
@@ -43,9 +43,9 @@ class BatchLimits:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    max_items: int = 16
-    max_cost: float = float("inf")
-    max_queue: int = 512
+    max_items: PositiveInt = 16
+    max_cost: PositiveFloat = float("inf")
+    max_queue: PositiveInt = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +82,9 @@ class ModelCard:
     precision: Precision = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     limits: BatchLimits = BatchLimits()
-    num_gpus: float = 0.0
-    num_cpus: float = 1.0
-    replicas: int = 1
+    num_gpus: NonNegativeFloat = 0.0
+    num_cpus: NonNegativeFloat = 1.0
+    replicas: PositiveInt = 1
     architecture: dict[str, Option | list[int] | list[str]] = field(default_factory=dict)
     options: dict[str, Option] = field(default_factory=dict)
 

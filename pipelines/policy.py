@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from models.types import Annotation, Prediction, Task
 from pipelines.types import Decision, PreLabel
+
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Policy(Protocol):
@@ -39,10 +42,10 @@ class ThresholdPolicy:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     queue: str
-    accept_score: float
-    labels: dict[str, float] = field(default_factory=dict)
-    accept_no_miss: float = 0.0
-    accept_nothing_found: float = 1.0
+    accept_score: Share
+    labels: dict[str, Share] = field(default_factory=dict)
+    accept_no_miss: Share = 0.0
+    accept_nothing_found: Share = 1.0
 
     @property
     def id(self) -> str:
@@ -52,12 +55,14 @@ class ThresholdPolicy:
         prediction = pre_label.prediction
         if not prediction.annotations:
             return self._judge_absence(task, prediction)
-        weakest = min(prediction.annotations, key=lambda annotation: annotation.score - self._threshold(annotation))
+        weakest = min(prediction.annotations, key=self._margin)
         threshold = self._threshold(weakest)
-        if weakest.score < threshold:
+        if not weakest.score >= threshold:
             return self._review(f"{_named(weakest)} scored {weakest.score:.2f}, below {threshold:.2f}", threshold)
-        no_miss = prediction.signals.get("no_miss", 1.0)
-        if no_miss < self.accept_no_miss:
+        no_miss = prediction.signals.get("no_miss")
+        if self.accept_no_miss and no_miss is None:
+            return self._review("nothing says whether a label is missing", self.accept_no_miss)
+        if no_miss is not None and not no_miss >= self.accept_no_miss:
             return self._review(
                 f"something may be missing: a rejected candidate leaves {no_miss:.2f} sure, below "
                 f"{self.accept_no_miss:.2f}",
@@ -72,9 +77,13 @@ class ThresholdPolicy:
     def _judge_absence(self, task: Task, prediction: Prediction) -> Decision:
         no_miss = prediction.signals.get("no_miss", 0.0)
         needs = self.accept_nothing_found
-        if no_miss < needs:
+        if not no_miss >= needs:
             return self._review(f"nothing found, and only {no_miss:.2f} sure of it (needs {needs:.2f})", needs)
         return self._accept(f"nothing found, {no_miss:.2f} sure of it (needs {needs:.2f})", needs)
+
+    def _margin(self, annotation: Annotation) -> float:
+        """How far the score lies above its threshold; a score that is no number lies below any."""
+        return -math.inf if math.isnan(annotation.score) else annotation.score - self._threshold(annotation)
 
     def _threshold(self, annotation: Annotation) -> float:
         return self.labels.get(annotation.label, self.accept_score)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from models.errors import ItemError, PrelabelError
+from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Content, Item, Prediction, Task
 from pipelines.policy import Policy
 from pipelines.tasks import TaskCard, chained, only, prompts_from, uncertainty
@@ -20,6 +20,7 @@ from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLab
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 128  # several batches of every model, and less than any model's queue
+_LARGE_BYTES = 2**20  # above it, hashing would hold up the event loop for more than a millisecond
 
 
 class Models(Protocol):
@@ -39,7 +40,7 @@ class Fetches(Protocol):
 class Saves(Protocol):
     """What keeps outcomes and queues the reviews (pipelines/store); answers what was stored."""
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> list[Outcome]: ...
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +64,29 @@ class Flow:
 
 
 async def pre_label_all(
-    requests: Sequence[Request | Failed], flow: Flow, *, run_id: str, deadline_s: float | None = None
+    requests: Sequence[Request | Failed], flow: Flow, *, run_id: str | None = None, deadline_s: float | None = None
 ) -> list[Outcome]:
     """Label items and store what came out, one outcome for each request, in order.
 
     Items go through side by side, at most 128 at once, so that one large call does not fill the models' queues; the
     engines gather them into batches. An item that is not done ``deadline_s`` seconds from now fails with the code
-    timeout, the others are kept. What failed before it got here stays failed.
+    timeout, the others are kept. What failed before it got here stays failed. Without a ``run_id`` they are a run of
+    their own.
+
+    Raises:
+        OverloadedError: the models' queues are so full that nothing got through; nothing is stored.
     """
     slots = asyncio.Semaphore(_AT_ONCE)
     outcomes = await asyncio.gather(
         *(pre_label(request, flow, deadline_s=deadline_s, slots=slots) for request in requests)
     )
+    if outcomes and all(_is_shed(outcome) for outcome in outcomes):
+        raise OverloadedError(message="every model's queue is full; try again later")
     return await flow.store.save(outcomes, run_id=run_id)
+
+
+def _is_shed(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.failure.code == OverloadedError().code
 
 
 async def pre_label(
@@ -113,7 +124,7 @@ async def _label(item: Item, task: Task, flow: Flow) -> Labelled:
         confidence=None,  # until a calibration has been fitted for this model version and task
         calibrated=False,
         uncertainty=uncertainty(task, prediction.signals),
-        provenance=_provenance(task, ran, content, flow),
+        provenance=await _provenance(task, ran, content, flow),
     )
     decision = flow.policies[task].decide(task, pre_label)
     return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
@@ -144,7 +155,7 @@ async def _predict(card: TaskCard, content: Content, models: Models) -> tuple[Pr
     return whole, ran
 
 
-def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
+async def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
     return Provenance(
         model=ran[-1].name,
         model_version=ran[-1].version,
@@ -153,6 +164,11 @@ def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flo
         chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in ran),
         calibration_id=None,
         policy_id=flow.policies[task].id,
-        item_digest=hashlib.sha256(content.data).hexdigest(),
+        item_digest=await _sha256(content.data),
         created_at=flow.clock(),
     )
+
+
+async def _sha256(data: bytes) -> str:
+    digest = hashlib.sha256(data) if len(data) < _LARGE_BYTES else await asyncio.to_thread(hashlib.sha256, data)
+    return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from models.types import Item, Task
 from pipelines.formats.results import Result, result
 from pipelines.local import LocalModels
 from pipelines.prelabel import Flow, Request, pre_label_all
-from pipelines.store.embedded import embedded_postgres
 from pipelines.store.store import Store
 from pipelines.store.values import QueueOverview
-from serving.service import flow_over
+from serving.service import flow_over, store_url
 from serving.settings import Settings
 
 _ITEMS_AT_ONCE = 32
@@ -53,12 +52,10 @@ async def _label_drop(
         try:
             for model in settings.tasks[task]:
                 models.use_of(model)  # loads it
-            run_id = await store.start_run(str(drop))
-            start = time.perf_counter()
-            results = await _label_items(items, task, flow, run_id=run_id, on_done=on_done)
-            elapsed_s = time.perf_counter() - start
-            await store.finish_run(run_id)
-            return results, elapsed_s
+            async with _run(store, str(drop)) as run_id:
+                start = time.perf_counter()
+                results = await _label_items(items, task, flow, run_id=run_id, on_done=on_done)
+                return results, time.perf_counter() - start
         finally:
             await models.close()
 
@@ -74,13 +71,25 @@ async def _label_items(
         on_done()
         return result(outcome)
 
-    return await asyncio.gather(*(label(item) for item in items))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(label(item)) for item in items]
+    return [task.result() for task in tasks]
+
+
+@asynccontextmanager
+async def _run(store: Store, name: str) -> AsyncIterator[str]:
+    """A run that ends as done, or as failed when an exception leaves it."""
+    run_id = await store.start_run(name)
+    try:
+        yield run_id
+    except BaseException:
+        await store.finish_run(run_id, status="failed")
+        raise
+    await store.finish_run(run_id)
 
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[Store]:
-    """The settings' store; without a URL, an embedded PostgreSQL that lives as long."""
-    with ExitStack() as stack:
-        url = settings.store.url or stack.enter_context(embedded_postgres(settings.store.folder))
+    with store_url(settings) as url:
         async with Store.open(url) as store:
             yield store

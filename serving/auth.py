@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from serving.errors import answer
 
 _KEY = re.compile(r"pl_([0-9a-z]{8})_([0-9A-Za-z_-]{32,64})")
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d+)?")
 _LINE = re.compile(r"([0-9a-z]{8}):([0-9a-f]{64})")
 
 
@@ -78,6 +80,35 @@ class RequireKey:
             except PrelabelError as err:
                 app = answer(401, err.code, err.message)
         await app(scope, receive, send)
+
+
+class RequireLocalHost:
+    """ASGI middleware for a service without keys: it answers only under names of this machine.
+
+    A web page may make a browser send requests here under a name of its own (DNS rebinding); the name gives it away.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and not _is_local(Headers(scope=scope).get("host", "")):
+            message = (
+                "without API keys the service answers only as localhost; use its loopback address, or set api_keys"
+            )
+            app = answer(403, "foreign_host", message)
+        await app(scope, receive, send)
+
+
+def _is_local(host_and_port: str) -> bool:
+    host = _HOST.fullmatch(host_and_port)
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host[1].strip("[]")).is_loopback
+    except ValueError:
+        return host[1].lower() == "localhost"
 
 
 def _key_of(authorization: str) -> str:

@@ -71,7 +71,7 @@ def demo(
         )
         queues = sample.queues(address)
     every_item = [item for of_task in items.values() for item in of_task]
-    summary = folder.write(results, every_item, out, title="prelabel demo", seconds=seconds)
+    summary = folder.write(results, every_item, out, title="prelabel demo", seconds=seconds, media=settings.media)
     _print_summary(summary, as_json=as_json)
     for queue in queues:
         notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")
@@ -109,7 +109,9 @@ def annotate(
     with _progress() as progress:
         bar = progress.add_task(known_task, total=len(items))
         results, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
-    summary = folder.write(results, items, out, title=f"{drop.name}: {known_task}", seconds={known_task: elapsed_s})
+    seconds: dict[Task, float] = {known_task: elapsed_s}
+    title = f"{drop.name}: {known_task}"
+    summary = folder.write(results, items, out, title=title, seconds=seconds, media=settings.media)
     _print_summary(summary, as_json=as_json)
     _print_files(out)
 
@@ -125,11 +127,14 @@ def _service(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _demo_settings() -> Iterator[Settings]:
-    """The preset on a free port, with a store that goes when the demo ends."""
+    """The preset on a free port, open to this machine, with a store that goes when the demo ends.
+
+    Nothing of an installation's environment may send the sample drop into its real store.
+    """
     with tempfile.TemporaryDirectory(prefix="prelabel-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user and must get through
-        settings = with_changes(configuration.load("demo"), "store", folder=Path(folder) / "store")
-        yield with_changes(settings, "server", port=_free_port())
+        settings = with_changes(configuration.load("demo"), "store", url=None, folder=Path(folder) / "store")
+        yield with_changes(settings, "server", host="127.0.0.1", port=_free_port(), api_keys=())
 
 
 def _free_port() -> int:

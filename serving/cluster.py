@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 from models.errors import ConfigError
-from pipelines.store.embedded import embedded_postgres
 from serving.app import build
-from serving.settings import Settings, with_changes
+from serving.service import store_url
+from serving.settings import Settings, check_port, with_changes
 
-# Serve's replicas reserve logical CPUs; the real ones are shared, so a small machine may run all models.
-_MIN_LOGICAL_CPUS = 8
 _OBJECT_STORE_BYTES = 256 * 2**20
 
 
@@ -30,13 +30,20 @@ def running(settings: Settings) -> Iterator[str]:
     Raises:
         ConfigError: the port is taken, or a model cannot be deployed; the message says why.
     """
-    with ExitStack() as stack:
-        if settings.store.url is None:
-            url = stack.enter_context(embedded_postgres(settings.store.folder.expanduser()))
-            settings = with_changes(settings, "store", url=url)
-        stack.enter_context(_ray(settings))
-        _deploy(settings)
-        yield f"http://{settings.server.host}:{settings.server.port}"
+    check_port(settings.server)
+    _end_in_order()
+    with store_url(settings) as url:
+        settings = with_changes(settings, "store", url=url)
+        with _ray(settings):
+            _deploy(settings)
+            host = settings.server.host
+            yield f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def _end_in_order() -> None:
+    """Let a SIGTERM undo every step of the start, as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager
@@ -48,15 +55,15 @@ def _ray(settings: Settings) -> Iterator[None]:
 
     ray.init(
         "local",
-        num_cpus=max(_MIN_LOGICAL_CPUS, os.cpu_count() or 1),
+        # What the replicas reserve, at least: the real processors are shared, so a small machine may run all models.
+        num_cpus=max(os.cpu_count() or 1, math.ceil(sum(card.num_cpus * card.replicas for card in settings.models))),
         object_store_memory=_OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
     _hide_token()
-    # Ray's own handler aborts the process, and PostgreSQL would run on; this one lets every step undo itself.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_in_order()  # Ray has put its own handler there, which aborts the process while PostgreSQL runs on
     for name in ("ray", "ray.serve", "ray.data"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -68,8 +75,10 @@ def _ray(settings: Settings) -> Iterator[None]:
     finally:
         # Ray reports the controller's planned end as an error, and on standard output, where results go.
         with redirect_stdout(StringIO()):
-            serve.shutdown()
-            ray.shutdown()
+            try:
+                serve.shutdown()
+            finally:
+                ray.shutdown()
 
 
 def _deploy(settings: Settings) -> None:

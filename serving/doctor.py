@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Literal
 
 from models import weights
 from models.card import ModelCard
-from models.errors import PrelabelError
-from serving.settings import Settings
+from models.errors import ConfigError, PrelabelError
+from serving.settings import Settings, check_port
 
 _LIBRARIES = ("ray", "torch", "torchvision", "transformers", "segment-anything", "faster-whisper", "ctranslate2")
 
@@ -79,8 +77,8 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Finding:
-    from pipelines.store.embedded import embedded_postgres
     from pipelines.store.store import Store
+    from serving.service import store_url
 
     async def open_store(url: str) -> int:
         async with Store.open(url) as store:
@@ -88,8 +86,7 @@ def _store(settings: Settings) -> Finding:
 
     kind = "PostgreSQL by URL" if settings.store.url else f"embedded PostgreSQL in {settings.store.folder}"
     try:
-        with ExitStack() as stack:
-            url = settings.store.url or stack.enter_context(embedded_postgres(settings.store.folder))
+        with store_url(settings) as url:
             pending = asyncio.run(open_store(url))
     except PrelabelError as err:
         return Finding(subject="store", state="bad", text=err.message)
@@ -98,12 +95,9 @@ def _store(settings: Settings) -> Finding:
 
 def _port(settings: Settings) -> Finding:
     server = settings.server
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((server.host, server.port))
-        except OSError as err:
-            text = f"{server.host}:{server.port} cannot be listened on ({err.strerror}); set server.port"
-            return Finding(subject="port", state="bad", text=text)
+    try:
+        check_port(server)
+    except ConfigError as err:
+        return Finding(subject="port", state="bad", text=err.message)
     who = "this machine only" if server.is_loopback else "everybody who reaches it, with an API key"
     return Finding(subject="port", state="ok", text=f"{server.host}:{server.port} is free; open to {who}")

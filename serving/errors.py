@@ -82,8 +82,8 @@ def install(api: FastAPI) -> None:
 
 
 def _problems(err: RequestValidationError) -> str:
-    """What is wrong and where, without echoing what was sent."""
+    """What is wrong and where, echoing no more of what was sent than the names of its keys."""
     problems = err.errors()
-    shown = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems[:5]]
+    shown = [f"{'.'.join(str(part)[:80] for part in problem['loc'])}: {problem['msg']}" for problem in problems[:5]]
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return "; ".join(shown) + more + " (/docs shows what is wanted)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
-from models.errors import OverloadedError
 from models.types import MEDIA_OF_TASK, Annotation, Item, Prompts, Task
 from pipelines import prelabel
 from pipelines.formats.results import Result, result
@@ -21,7 +21,7 @@ from pipelines.review import ReviewTask
 from pipelines.store.values import QueueOverview
 from pipelines.types import Failed, Failure, ModelUse, Outcome
 from serving import errors
-from serving.auth import KeyRing, RequireKey
+from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import BodyLimit, StrictRoute
 from serving.metrics import Metrics
 from serving.service import Service
@@ -167,14 +167,12 @@ async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) ->
     with request.app.state.metrics.measured():
         outcomes = await _outcomes(body, service, deadline_s)
     request.app.state.metrics.count(outcomes)
-    if all(isinstance(o, Failed) and o.failure.code == OverloadedError().code for o in outcomes):
-        return errors.answer(429, "overloaded", "every model's queue is full; try again later")
     return PreLabelAnswer(results=[result(outcome) for outcome in outcomes])
 
 
 async def _outcomes(body: PreLabelBody, service: Service, deadline_s: float) -> list[Outcome]:
-    run_id = await service.store.start_run("online", run_id=body.run)
-    requests = [_request(item, body.labels) for item in body.items]
+    run_id = await service.store.start_run("online", run_id=body.run) if body.run else None
+    requests = await asyncio.to_thread(lambda: [_request(item, body.labels) for item in body.items])
     return await prelabel.pre_label_all(requests, service.flow, run_id=run_id, deadline_s=deadline_s)
 
 
@@ -303,7 +301,10 @@ def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:
     api.state.max_json_depth = server.max_json_depth
     api.state.metrics = Metrics()
     api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes)
-    api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
+    if server.api_keys:
+        api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
+    else:
+        api.add_middleware(RequireLocalHost)
     errors.install(api)
     api.include_router(_health)
     api.include_router(_v1, prefix="/v1")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,6 +12,7 @@ from models.errors import ConfigError
 from pipelines.fetch import Fetcher
 from pipelines.prelabel import Flow, Models
 from pipelines.review import ReviewQueue
+from pipelines.store.embedded import embedded_postgres
 from pipelines.store.store import Store
 from serving.settings import Settings
 
@@ -31,6 +32,16 @@ class Service:
     store: Store
     reviews: ReviewQueue
     flow: Flow
+
+
+@contextmanager
+def store_url(settings: Settings) -> Iterator[str]:
+    """The URL of the settings' store; without one, an embedded PostgreSQL runs as long as the context."""
+    if settings.store.url is not None:
+        yield settings.store.url
+        return
+    with embedded_postgres(settings.store.folder) as url:
+        yield url
 
 
 @asynccontextmanager

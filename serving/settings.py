@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,18 @@ from models.types import Task
 from pipelines.fetch import FetchPolicy
 from pipelines.policy import ThresholdPolicy
 from pipelines.tasks import TaskCard
+from serving.auth import KeyRing
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_FILE = Path("prelabel.yaml")
+
+# Which models, one after the other, do a task: a segmenter takes the caller's prompts or those of a detector.
+_CHAINS: dict[Task, tuple[list[Task], ...]] = {
+    "detection": (["detection"],),
+    "segmentation": (["detection", "segmentation"], ["segmentation"]),
+    "ner": (["ner"],),
+    "speech": (["speech"],),
+}
 
 
 class Section(BaseModel):
@@ -49,6 +60,12 @@ class ServerSettings(Section):
         except ValueError:
             return self.host == "localhost"
 
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_readable(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        KeyRing(lines)
+        return lines
+
     @model_validator(mode="after")
     def _needs_keys_in_public(self) -> ServerSettings:
         if not self.is_loopback and not self.api_keys:
@@ -63,7 +80,12 @@ class StoreSettings(Section):
     """Which PostgreSQL keeps the results: a URL, or an embedded one whose files lie in ``folder``."""
 
     url: str | None = None
-    folder: Path = Path("~/.prelabel/store")
+    folder: Path = Field(default=Path("~/.prelabel/store"), validate_default=True)
+
+    @field_validator("folder")
+    @classmethod
+    def _is_absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
 
 
 class Settings(BaseSettings):
@@ -101,6 +123,11 @@ class Settings(BaseSettings):
             raise ValueError(f"model names must be unique; got {', '.join(names)}")
         return cards
 
+    @field_validator("fetch")
+    @classmethod
+    def _roots_are_absolute(cls, fetch: FetchPolicy) -> FetchPolicy:
+        return replace(fetch, roots=tuple(root.expanduser().absolute() for root in fetch.roots))
+
     @model_validator(mode="after")
     def _references_exist(self) -> Settings:
         for task, chain in self.tasks.items():
@@ -108,6 +135,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"task '{task}' names unknown models {unknown}; configured: {', '.join(self.cards)}")
             if not chain or task not in self.policies:
                 raise ValueError(f"task '{task}' needs at least one model and a policy")
+            if (done := [self.cards[name].task for name in chain]) not in _CHAINS[task]:
+                wanted = " or ".join(" → ".join(tasks) for tasks in _CHAINS[task])
+                raise ValueError(f"task '{task}' is done by models for {wanted}; its models are for {' → '.join(done)}")
         return self
 
     @property
@@ -133,13 +163,32 @@ def load(name: str | None = None) -> Settings:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ConfigError(f"{file} must hold keys and values at its top; got {type(content).__name__}")
-        return Settings(**_with_cards(content, file), lock_file=file.with_suffix(".lock"))
+        return Settings(**_with_cards(content, file))
     except FileNotFoundError as err:
         raise ConfigError(f"no configuration at {err.filename}; give a file or one of: demo, gpu") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{file} cannot be read: {err}; give a file or one of: demo, gpu") from err
     except yaml.YAMLError as err:
         raise ConfigError(f"{file} is not YAML: {err}") from err
     except ValidationError as err:
         raise ConfigError(f"{file}: {_problems(err)}") from err
+
+
+def check_port(server: ServerSettings) -> None:
+    """Look whether the service can listen where it shall.
+
+    Raises:
+        ConfigError: somebody else listens there, or this machine has no such address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as err:
+        raise ConfigError(
+            f"{server.host}:{server.port} cannot be listened on ({err.strerror}); set server.host or server.port"
+        ) from err
 
 
 def with_changes(settings: Settings, section: str, **changes: object) -> Settings:
@@ -159,9 +208,9 @@ def _with_cards(content: dict[str, Any], file: Path) -> dict[str, Any]:
     """The file's content with every card in place: an entry is a card, or the path of one."""
     cards = (
         read_card(file.parent / entry) if isinstance(entry, str) else card_from(entry, folder=file.parent)
-        for entry in content.get("models", ())
+        for entry in content.get("models") or ()
     )
-    return content | {"models": tuple(cards)}
+    return {"lock_file": file.with_suffix(".lock")} | content | {"models": tuple(cards)}
 
 
 def _problems(err: ValidationError) -> str:

@@ -108,7 +108,7 @@ def _print_table(figures: dict[DemoTask, dict[str, dict[str, float]]], *, n: int
         table.add_column(heading, justify="right" if heading in {"value", "bar"} else "left")
     for task, parts in figures.items():
         for index, (part, found) in enumerate(parts.items()):
-            also = ", ".join(f"{name} {value:.3f}" for name, value in found.items() if name != MEASURES[task])
+            also = "\n".join(f"{name} {value:.3f}" for name, value in found.items() if name != MEASURES[task])
             bar = _bar(task, found[MEASURES[task]]) if index == 0 else ""
             table.add_row(str(task), part, MEASURES[task], f"{found[MEASURES[task]]:.3f}", bar, also)
     Console().print(table)

@@ -8,7 +8,9 @@ from models.media import audio, image, text
 from models.media.limits import MediaLimits
 from models.types import AudioPayload, Content, ImagePayload, Payload, TextPayload
 
-__all__ = ["MediaLimits", "decode"]
+__all__ = ["MediaLimits", "decode", "image_size_hw"]
+
+image_size_hw = image.size_hw
 
 
 def decode(content: Content, limits: MediaLimits = MediaLimits()) -> Payload:

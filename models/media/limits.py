@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +23,10 @@ class MediaLimits:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    max_pixels: int = 40_000_000
-    max_frames: int = 256
-    max_audio_s: float = 4 * 3600.0
-    max_channels: int = 8
-    min_sample_rate_hz: int = 4_000
-    max_sample_rate_hz: int = 192_000
-    max_text_chars: int = 1_000_000
+    max_pixels: PositiveInt = 40_000_000
+    max_frames: PositiveInt = 256
+    max_audio_s: PositiveFloat = 4 * 3600.0
+    max_channels: PositiveInt = 8
+    min_sample_rate_hz: PositiveInt = 4_000
+    max_sample_rate_hz: PositiveInt = 192_000
+    max_text_chars: PositiveInt = 1_000_000

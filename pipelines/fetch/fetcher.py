@@ -20,6 +20,7 @@ from pipelines.fetch.url import blocked
 from pipelines.fetch.web import Web
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_MOST_AT_ONCE = 64
 
 
 class Fetcher:
@@ -47,6 +48,7 @@ class Fetcher:
         guarded = GuardedNetwork(policy, resolve, inner)  # pyright: ignore[reportArgumentType] (AnyIOBackend is typed as optional)
         self._web = Web(policy, guarded, tls or httpx.create_ssl_context(trust_env=False))
         self._open_filesystem = open_filesystem
+        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def fetch(self, item: Item) -> Content:
         """The item's bytes, not yet decoded.
@@ -54,13 +56,7 @@ class Fetcher:
         Raises:
             ItemError: blocked_url, not_found, too_large, timeout, fetch_failed, wrong_media, or invalid_text.
         """
-        try:
-            async with asyncio.timeout(self._policy.total_timeout_s):
-                data = await self._bytes_of(item)
-        except TimeoutError as err:
-            raise ItemError(
-                "timeout", f"the item did not arrive within {self._policy.total_timeout_s:g} s; try again later"
-            ) from err
+        data = await self._bytes_of(item)
         if len(data) > self._policy.max_bytes:
             raise inline.too_large(self._policy)
         return Content(media=item.media, data=data, prompts=item.prompts)
@@ -88,6 +84,17 @@ class Fetcher:
                 raise ItemError("fetch_failed", "the item needs exactly one of uri, text and data; give it one")
 
     async def _open(self, uri: str, item: Item) -> bytes:
+        """The bytes behind a URI. The time runs from the moment when it is this item's turn."""
+        async with self._slots:
+            try:
+                async with asyncio.timeout(self._policy.total_timeout_s):
+                    return await self._read(uri, item)
+            except TimeoutError as err:
+                raise ItemError(
+                    "timeout", f"the item did not arrive within {self._policy.total_timeout_s:g} s; try again later"
+                ) from err
+
+    async def _read(self, uri: str, item: Item) -> bytes:
         scheme = _SCHEME.match(uri)
         match scheme[1].lower() if scheme else "file":
             case "http" | "https":

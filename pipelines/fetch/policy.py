@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class FetchPolicy:
         allowed_buckets: prefixes such as ``s3://drops/incoming`` under which objects may be read.
         max_bytes: of one item, as sent and as unpacked.
         connect_timeout_s: for each address tried.
-        total_timeout_s: for one item, with its redirects and retries.
+        total_timeout_s: for one item, with its redirects and retries, once it is its turn; 64 are read at once.
         max_redirects: each one is checked like a URL of its own.
     """
 
@@ -31,12 +31,12 @@ class FetchPolicy:
     roots: tuple[Path, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     only_allowed_hosts: bool = False
-    allowed_ports: tuple[int, ...] = (80, 443, 8080, 8443)
+    allowed_ports: tuple[Annotated[int, Field(gt=0, lt=65_536)], ...] = (80, 443, 8080, 8443)
     allowed_buckets: tuple[str, ...] = ()
-    max_bytes: int = 64 * 1024 * 1024
-    connect_timeout_s: float = 10.0
-    total_timeout_s: float = 30.0
-    max_redirects: int = 3
+    max_bytes: PositiveInt = 64 * 1024 * 1024
+    connect_timeout_s: PositiveFloat = 10.0
+    total_timeout_s: PositiveFloat = 30.0
+    max_redirects: NonNegativeInt = 3
 
     def names(self, host: str, port: int) -> bool:
         """Whether the host is one of those that the administrator opened by name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import zlib
 
@@ -20,7 +19,6 @@ _HEADERS = [(b"User-Agent", b"prelabel"), (b"Accept", b"*/*"), (b"Accept-Encodin
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({502, 503, 504})
 _ATTEMPTS = 3
-_MAX_CONNECTIONS = 64
 # httpcore's pool walks over all waiting requests and idle connections whenever one comes or goes. 500 requests at once
 # (100 kB each, loopback, one CPU core) ran at 59 per second; with the waiting done outside and few idle, at 390.
 _MAX_IDLE_CONNECTIONS = 8
@@ -42,7 +40,6 @@ class Web:
             max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
             keepalive_expiry=5.0,
         )
-        self._slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def get(self, uri: str, media: Media) -> bytes:
         """Download, following redirects, and trying again what failed in passing.
@@ -65,8 +62,7 @@ class Web:
 
     async def _get_once(self, url: httpx.URL, media: Media) -> bytes:
         try:
-            async with self._slots:
-                return await self._follow(url, media)
+            return await self._follow(url, media)
         except httpcore.ConnectError as err:
             if isinstance(err.__cause__, ssl.SSLError):
                 raise ItemError("fetch_failed", f"cannot trust {shown(url)}: {err}; check its certificate") from err

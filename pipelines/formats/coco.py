@@ -12,7 +12,6 @@ import numpy as np
 
 from models.geometry import decode_mask, mask_box
 from models.types import MEDIA_OF_TASK, Annotation, AttributeValue, Mask
-from pipelines.errors import InvalidRequestError
 from pipelines.formats.results import Result
 
 Extent = tuple[float, float, float, float]
@@ -46,11 +45,9 @@ def write(
     Categories are numbered in alphabetical order. A box without a mask has an empty ``segmentation``.
 
     Args:
-        sizes: height and width in pixels by item id; an image that failed may be missing and is written as 0 × 0.
+        sizes: height and width in pixels by item id; a missing one is written as 0 × 0.
         file_names: by item id; the id stands in for a missing one.
 
-    Raises:
-        InvalidRequestError: an image with labels has no size.
     """
     of_images = [result for result in results if MEDIA_OF_TASK[result.task] == "image"]
     by_image: dict[str, list[Result]] = {}
@@ -61,8 +58,8 @@ def write(
     category_ids = {label: number for number, label in enumerate(labels, start=1)}
     annotations = [
         {"id": number, "image_id": image_ids[result.id], "category_id": category_ids[annotation.label]}
-        | _annotation(annotation, result, sizes)
-        for number, (result, annotation) in enumerate(_objects(of_images), start=1)
+        | _annotation(annotation, result, parents, size_hw=sizes.get(result.id, (0, 0)))
+        for number, (result, annotation, parents) in enumerate(_objects(of_images), start=1)
     ]
     dataset = {
         "info": {"description": "Pre-labels made by models, not by people", "models": _models(of_images)},
@@ -83,11 +80,14 @@ def _models(results: Sequence[Result]) -> list[str]:
     return sorted({model for result in results if result.provenance for model in result.provenance.chain})
 
 
-def _objects(results: Sequence[Result]) -> Iterator[tuple[Result, Annotation]]:
-    """The annotations to write: all but the boxes that have become masks."""
+def _objects(results: Sequence[Result]) -> Iterator[tuple[Result, Annotation, Mapping[str | None, Annotation]]]:
+    """The annotations to write, with their result and its annotations by id: all but the boxes that became masks."""
     for result in results:
+        by_id: dict[str | None, Annotation] = {annotation.id: annotation for annotation in result.annotations}
         refined = {a.parent_id for a in result.annotations if a.geometry.kind in ("mask", "polygon")}
-        yield from ((result, a) for a in result.annotations if not (a.geometry.kind == "box" and a.id in refined))
+        for annotation in result.annotations:
+            if not (annotation.geometry.kind == "box" and annotation.id in refined):
+                yield result, annotation, by_id
 
 
 def _image(item_id: str, results: Sequence[Result], *, size_hw: tuple[int, int]) -> dict[str, object]:
@@ -107,20 +107,17 @@ def _outcome(result: Result) -> dict[str, object]:
     }
 
 
-def _annotation(annotation: Annotation, result: Result, sizes: Mapping[str, tuple[int, int]]) -> dict[str, object]:
-    if result.id not in sizes:
-        raise InvalidRequestError(
-            "invalid_argument",
-            f"image '{result.id}' has labels and no size; got sizes of {len(sizes)} items; give its (height, width)",
-        )
-    xyxy, area, segmentation = _shape(annotation, size_hw=sizes[result.id])
+def _annotation(
+    annotation: Annotation, result: Result, parents: Mapping[str | None, Annotation], *, size_hw: tuple[int, int]
+) -> dict[str, object]:
+    xyxy, area, segmentation = _shape(annotation, size_hw=size_hw)
     return {
         "bbox": _xywh(xyxy),
         "area": area,
         "segmentation": segmentation,
         "iscrowd": 0,
         "score": annotation.score,
-        "prelabel": _extras(annotation, result),
+        "prelabel": _extras(annotation, result, parents.get(annotation.parent_id)),
     }
 
 
@@ -145,8 +142,7 @@ def _shape(annotation: Annotation, *, size_hw: tuple[int, int]) -> tuple[Extent,
             return (0.0, 0.0, float(width), float(height)), float(height * width), []
 
 
-def _extras(annotation: Annotation, result: Result) -> Extras:
-    parent = next((a for a in result.annotations if a.id == annotation.parent_id), None)
+def _extras(annotation: Annotation, result: Result, parent: Annotation | None) -> Extras:
     return Extras(
         item_id=result.id,
         task=result.task,

@@ -3,59 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
+from models.errors import ItemError
+from models.media import MediaLimits, image_size_hw
 from models.types import MEDIA_OF_TASK, Item, Task
 from pipelines.formats import coco, report, results
 from pipelines.formats.report import Entry
 from pipelines.formats.results import Result
 from pipelines.formats.summary import TaskSummary, summarise
 
+# Failures of items that were not opened, or must not be: their files are not shown either.
+_UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "invalid_item"})
+
 
 def write(
-    outcome: Sequence[Result], items: Sequence[Item], out: Path, *, title: str, seconds: Mapping[Task, float]
+    outcome: Sequence[Result],
+    items: Sequence[Item],
+    out: Path,
+    *,
+    title: str,
+    seconds: Mapping[Task, float],
+    media: MediaLimits = MediaLimits(),
 ) -> list[TaskSummary]:
     """Write everything a person or a tool wants of a run.
+
+    A file that has changed or gone since it was labelled is missing from the report, and costs nothing else.
 
     Args:
         outcome: the results.
         items: the items they belong to, in the same order; local files by uri.
         out: the folder, made if missing; files of an earlier run are replaced.
         seconds: how long each task took.
+        media: the limits that the items were decoded under.
 
     Returns:
         The numbers of each task, as the report shows them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    summary = summarise(outcome, seconds)
-    entries = [_entry(result, item) for result, item in zip(outcome, items, strict=True)]
+    for name in ("results.jsonl", "coco.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
     results.write(outcome, out / "results.jsonl")
-    _write_coco(entries, out / "coco.json")
+    pairs = list(zip(outcome, items, strict=True))
+    images = [(result, item) for result, item in pairs if MEDIA_OF_TASK[result.task] == "image"]
+    if images:
+        sizes = {result.id: size for result, item in images if (size := _size_hw(result, item, media))}
+        names = {result.id: item.uri for result, item in images if item.uri}
+        coco.write([result for result, _ in images], sizes, names, out / "coco.json")
+    summary = summarise(outcome, seconds)
+    entries = [_entry(result, item, media) for result, item in pairs]
     report.write(entries, out / "report.html", title=title, summary=summary)
     return summary
 
 
-def _entry(result: Result, item: Item) -> Entry:
-    source = Path(item.uri) if item.uri else None
+def _entry(result: Result, item: Item, media: MediaLimits) -> Entry:
+    is_unopened = result.error is not None and result.error.code in _UNOPENED
+    source = Path(item.uri) if item.uri and not is_unopened else None
     text = item.text
-    if item.media == "text" and source is not None and result.status != "failed":
-        text = source.read_text(encoding="utf-8")
-    return Entry(result=result, source=source, text=text)
+    if item.media == "text" and source is not None:
+        with suppress(OSError, ValueError):  # gone, or no UTF-8, which is why it failed
+            text = source.read_bytes().decode()  # as the model counted it: line ends stay as they are
+    return Entry(result=result, source=source, text=text, limits=media)
 
 
-def _write_coco(entries: Sequence[Entry], file: Path) -> None:
-    images = {e.result.id: e.source for e in entries if MEDIA_OF_TASK[e.result.task] == "image" and e.source}
-    if not images:
-        return
-    labelled = {e.result.id for e in entries if e.result.status != "failed"}
-    sizes = {item_id: _size_hw(source) for item_id, source in images.items() if item_id in labelled}
-    names = {item_id: str(source) for item_id, source in images.items()}
-    coco.write([entry.result for entry in entries], sizes, names, file)
-
-
-def _size_hw(file: Path) -> tuple[int, int]:
-    with Image.open(file) as image:
-        width, height = ImageOps.exif_transpose(image).size
-    return height, width
+def _size_hw(result: Result, item: Item, media: MediaLimits) -> tuple[int, int] | None:
+    if result.status == "failed" or item.uri is None:
+        return None
+    for annotation in result.annotations:
+        if annotation.geometry.kind == "mask":
+            return annotation.geometry.size_hw
+    with suppress(OSError, ItemError):
+        return image_size_hw(Path(item.uri).read_bytes(), media)
+    return None

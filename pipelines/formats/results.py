@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,12 +57,19 @@ def write(results: Iterable[Result], file: Path) -> None:
     """JSON Lines in UTF-8, one result a line."""
     with file.open("wb") as lines:
         for line in results:
-            lines.write(orjson.dumps(RESULT.dump_python(line, mode="json")) + b"\n")
+            lines.write(_json(RESULT.dump_python(line, mode="json")) + b"\n")
 
 
 def read(file: Path) -> list[Result]:
     """The results of a JSON Lines file."""
-    return [RESULT.validate_json(line) for line in file.read_bytes().splitlines()]
+    return [RESULT.validate_python(json.loads(line)) for line in file.read_bytes().splitlines()]
+
+
+def _json(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an id from a file name that is no UTF-8 holds lone surrogates, which only \u escapes can carry
+        return json.dumps(value, allow_nan=False).encode("ascii")
 
 
 RESULT = TypeAdapter(Result)

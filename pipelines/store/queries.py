@@ -147,7 +147,7 @@ def review_tasks_with_content(task_ids: Iterable[int]) -> Select[Any]:
     )
 
 
-def content_of_review_task(task_id: int) -> Select[Any]:
+def content_of_review_task(task_id: int) -> Select[str, bytes]:
     """The kept bytes of a task's item, and its medium."""
     return (
         select(items.c.media, contents.c.data)

@@ -106,12 +106,15 @@ class Store:
 
     # ---- outcomes in -------------------------------------------------------------------------------------------------
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> list[Outcome]:
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
         Saving again is harmless: the first pre-label of an item and task stays, with its decision and its review; a
         later pre-label replaces a failure; a later failure replaces a failure. Code points that PostgreSQL cannot hold
         become U+FFFD. Bytes that came with an item are kept if a human must see it, else only their digest is.
+
+        Args:
+            run_id: a run that was started; None makes the outcomes a finished run of their own, named "online".
 
         Returns:
             The outcomes, in order, with a failure in place of each that could not be stored: its numbers cannot be
@@ -120,9 +123,8 @@ class Store:
         Raises:
             NotFoundError: no such run.
         """
-        run_id = storable(run_id)
         async with database.transaction(self.engine) as connection:
-            await _hold_run(connection, run_id)
+            run_id = await (_finished_run(connection) if run_id is None else _hold_run(connection, storable(run_id)))
             labelled = await _labelled_digests(connection, {rows.item_id(o.item.id) for o in outcomes}, run_id)
             stored = [rows.rows_of(outcome) for outcome in _with_ids_of_their_own(outcomes, labelled)]
             new = [outcome for outcome, _ in stored if rows.item_id(outcome.item.id) not in labelled]
@@ -179,11 +181,18 @@ class Store:
 # ---- steps of save ---------------------------------------------------------------------------------------------------
 
 
-async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
+async def _finished_run(connection: AsyncConnection) -> str:
+    row = {"id": uuid.uuid4().hex, "name": "online", "status": "done", "finished_at": func.now()}
+    await connection.execute(insert(runs).values(row))
+    return row["id"]
+
+
+async def _hold_run(connection: AsyncConnection, run_id: str) -> str:
     """Let one transaction at a time save into a run, so that results appear in the order of their positions."""
     found = await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     if found.first() is None:
         raise _no_run(run_id)
+    return run_id
 
 
 async def _labelled_digests(connection: AsyncConnection, ids: set[str], run_id: str) -> dict[str, str]:

@@ -62,7 +62,7 @@ def test_two_annotations_need_two_ids() -> None:
 def test_run_lengths_are_those_that_pycocotools_packed(bitmap: np.ndarray) -> None:
     flat = bitmap.flatten(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
-    lengths = np.diff([0, *changes, len(flat)]).tolist()
+    lengths = np.diff(np.concatenate([[0], changes, [len(flat)]])).tolist()
 
     assert run_lengths(encode_mask(bitmap).counts) == ([0, *lengths] if flat[0] else lengths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -82,3 +83,21 @@ def test_every_accepted_item_clears_every_threshold(scored: list[tuple[str, floa
 
 def test_another_threshold_is_another_policy() -> None:
     assert ThresholdPolicy(queue="images", accept_score=0.7).id != ThresholdPolicy(queue="images", accept_score=0.6).id
+
+
+def test_a_score_that_is_no_number_is_never_accepted() -> None:
+    weak_and_none = a_pre_label(("circle", 0.9), ("square", float("nan")))
+
+    assert POLICY.decide("detection", weak_and_none).route == "review"
+    assert POLICY.decide("detection", a_pre_label(("circle", 0.9), no_miss=float("nan"))).route == "review"
+    assert POLICY.decide("detection", a_pre_label(no_miss=float("nan"))).route == "review"
+
+
+def test_without_the_signal_that_it_asks_for_the_policy_accepts_nothing() -> None:
+    pre_label = a_pre_label(("circle", 0.9))
+    blind = replace(pre_label, prediction=replace(pre_label.prediction, signals={}))
+
+    decision = POLICY.decide("detection", blind)
+
+    assert (decision.route, decision.reason) == ("review", "nothing says whether a label is missing")
+    assert replace(POLICY, accept_no_miss=0.0).decide("detection", blind).route == "accept"

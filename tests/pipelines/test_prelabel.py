@@ -49,7 +49,7 @@ class Scripted:
     def use_of(self, model: str) -> ModelUse:
         return ModelUse(name=model, version="1", weights_digest=model * 8, config_digest="c")
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str) -> list[Outcome]:
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
         self.saved += outcomes
         return list(outcomes)
 

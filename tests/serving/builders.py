@@ -64,5 +64,8 @@ async def a_client(settings: Settings, models: ObedientModels | None = None) -> 
 
     api = make_api(opened, settings.server)
     transport = httpx.ASGITransport(app=api, raise_app_exceptions=False)
-    async with api.router.lifespan_context(api), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+    async with (
+        api.router.lifespan_context(api),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
+    ):
         yield client

@@ -107,3 +107,14 @@ def test_a_new_key_admits_with_its_line() -> None:
     made = json.loads(run.invoke(cli.app, ["key", "--json"]).stdout)
 
     KeyRing([made["config_line"]]).check(authorization=f"Bearer {made['key']}", x_api_key=None)
+
+
+def test_the_demo_leaves_the_real_store_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"STORE__URL": "postgresql://real/labels", "SERVER__HOST": "::1", "SERVER__PORT": "9"}.items():
+        monkeypatch.setenv(f"PRELABEL_{name}", value)
+
+    with cli._demo_settings() as settings:
+        assert settings.store.url is None
+        assert settings.store.folder.parent.is_dir()
+        assert (settings.server.host, settings.server.api_keys) == ("127.0.0.1", ())
+    assert not settings.store.folder.parent.exists()

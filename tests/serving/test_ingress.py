@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from models.errors import PrelabelError
+from pipelines.store.store import Store
 from serving.auth import new_key
 from serving.body import parse
 from tests.serving.builders import ObedientModels, a_client, settings_with
@@ -213,6 +214,45 @@ async def test_a_store_that_is_away_is_said_to_be_and_comes_back(
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
     assert int(refused.headers["Retry-After"]) > 0
     assert (ready.status_code, again.status_code) == (503, 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LocalHost:8000", 200),
+        ("127.0.0.1:9", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:8000", 403),
+        ("localhost:8000@evil.example", 403),
+        ("", 403),
+    ],
+)
+async def test_without_keys_only_names_of_this_machine_are_answered(
+    client: httpx.AsyncClient, host: str, status: int
+) -> None:
+    response = await client.get("/v1/queues", headers={"Host": host})
+
+    assert response.status_code == status
+
+
+async def test_a_key_of_the_body_is_not_echoed_whole(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/prelabel", json=texts("0.5") | {"x" * 50_000: 1})
+
+    assert response.status_code == 422
+    assert len(response.content) < 1_000
+
+
+async def test_calls_without_a_run_leave_finished_runs_and_shed_ones_leave_none(
+    client: httpx.AsyncClient, postgres_url: str
+) -> None:
+    for text in ("0.9", "full"):
+        await client.post("/v1/prelabel", json=texts(text))
+
+    async with Store.open(postgres_url) as store:
+        [run] = await store.runs()
+    assert (run.status, run.finished_at is None) == ("done", False)
 
 
 async def test_with_keys_only_health_is_open(postgres_url: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import ConfigError
+from models.errors import ConfigError, PrelabelError
 from serving import settings as configuration
 from serving.settings import load, with_changes
 
@@ -46,6 +46,13 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
         ("tasks: {ner: [nobody]}", "unknown models"),
         ("policies: {}", "policy"),
         ("server: {host: 0.0.0.0}", "needs api_keys"),
+        ("server: {api_keys: [secret]}", "not 'id:sha256'"),
+        ("tasks: {speech: [tagger]}", "needs at least one model and a policy"),
+        ("tasks: {ner: [tagger, tagger]}", "is done by models for ner; its models are for ner → ner"),
+        ("policies: {ner: {queue: texts, accept_score: .nan}}", "accept_score"),
+        ("policies: {ner: {queue: texts, accept_score: -1}}", "accept_score"),
+        ("fetch: {max_bytes: -5}", "max_bytes"),
+        ("media: {max_pixels: 0}", "max_pixels"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, change: str, said: str) -> None:
@@ -54,6 +61,29 @@ def test_a_wrong_key_is_named(tmp_path: Path, change: str, said: str) -> None:
 
     with pytest.raises(ConfigError, match=said):
         load(a_file(tmp_path, f"{kept}\n{change}\n"))
+
+
+def test_a_limit_that_lets_nothing_through_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PrelabelError, match="max_items"):
+        load(a_file(tmp_path, MINIMAL.replace("weights: weights}", "weights: weights, limits: {max_items: 0}}")))
+
+
+def test_a_configuration_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown models"):
+        load(a_file(tmp_path, "models:\n" + "\n".join(MINIMAL.splitlines()[3:])))
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(str(tmp_path))
+
+
+def test_a_lock_file_may_be_named_and_home_is_understood(tmp_path: Path) -> None:
+    settings = load(a_file(tmp_path, MINIMAL + "lock_file: own.lock\nfetch: {roots: [~/data]}\n"))
+
+    assert settings.lock_file.name == "own.lock"
+    assert settings.fetch.roots == (Path("~/data").expanduser(),)
+    assert settings.store.folder == Path("~/.prelabel/store").expanduser()
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "just words", "a: [", ""])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
 from models.errors import ItemError
+from models.media import MediaLimits
 from models.media.signature import identify
 from models.types import MEDIA_OF_TASK, Annotation, Media
 from pipelines.formats.report.colours import Colour
@@ -31,11 +32,12 @@ _AUDIO_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A result and what to show with it: the image or audio file, or the text."""
+    """A result and what to show with it: the image or audio file, or the text; the limits bound an image."""
 
     result: Result
     source: Path | None
     text: str | None
+    limits: MediaLimits = field(default_factory=MediaLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ def _picture(
 ) -> tuple[Picture | None, str]:
     """The picture, or why there is none."""
     try:
-        return picture(_read(entry.source), annotations, colour_of), ""
+        return picture(_read(entry.source), annotations, colour_of, entry.limits), ""
     except ItemError as err:
         return None, err.message
 
@@ -140,7 +142,7 @@ def _audio(source: Path | None, bytes_left: int) -> tuple[str, str]:
 def _read(source: Path | None, *, at_most: int | None = None) -> bytes:
     """A file's bytes; without them the page is still written."""
     if source is None:
-        raise ItemError("not_found", "the file is not on this machine")
+        raise ItemError("not_found", "the file is not on this machine, or was not opened")
     try:
         if at_most is not None and source.stat().st_size > at_most:
             raise ItemError("too_large", "the file is left out to keep this page small")

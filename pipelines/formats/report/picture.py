@@ -67,13 +67,15 @@ class Picture:
     names: list[Name]
 
 
-def picture(data: bytes, annotations: Sequence[Annotation], colours: Mapping[str, Colour]) -> Picture:
+def picture(
+    data: bytes, annotations: Sequence[Annotation], colours: Mapping[str, Colour], limits: MediaLimits
+) -> Picture:
     """The picture of an encoded image, EXIF orientation applied.
 
     Raises:
         ItemError: the image cannot be decoded.
     """
-    image_rgb = decode(data, MediaLimits())
+    image_rgb = decode(data, limits)
     height, width = image_rgb.shape[:2]
     shapes = _shapes(annotations, colours)
     return Picture(

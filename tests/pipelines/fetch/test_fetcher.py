@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from collections.abc import AsyncIterator
@@ -43,6 +44,21 @@ async def test_bytes_and_prompts_pass_through() -> None:
         content = await fetcher.fetch(an_item(data=b"abc", prompts=prompts))
 
     assert (content.media, content.data, content.prompts) == ("image", b"abc", prompts)
+
+
+async def test_the_time_runs_from_the_moment_when_it_is_an_items_turn() -> None:
+    class Slow(Fetcher):
+        async def _read(self, uri: str, item: Item) -> bytes:
+            await asyncio.sleep(0.1 if uri == "slow" else 5.0)
+            return b"abc"
+
+    async with Slow(FetchPolicy(total_timeout_s=0.3)) as fetcher:
+        waited = await asyncio.gather(*(fetcher.fetch(an_item("slow")) for _ in range(6 * 64)))
+        with pytest.raises(ItemError, match="did not arrive within") as caught:
+            await fetcher.fetch(an_item("too slow"))
+
+    assert {content.data for content in waited} == {b"abc"}
+    assert caught.value.code == "timeout"
 
 
 async def test_a_text_becomes_utf_8() -> None:

@@ -71,5 +71,11 @@ def a_result(
     )
 
 
-def a_failure(id: str = "broken.png", *, task: Task = "detection", message: str = "the image is damaged") -> Result:
-    return Result(id=id, task=task, status="failed", error=Failure(code="unreadable_image", message=message))
+def a_failure(
+    id: str = "broken.png",
+    *,
+    task: Task = "detection",
+    message: str = "the image is damaged",
+    code: str = "unreadable_image",
+) -> Result:
+    return Result(id=id, task=task, status="failed", error=Failure(code=code, message=message))

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,7 +15,6 @@ from pycocotools.coco import COCO
 
 from models.geometry import encode_mask
 from models.types import Annotation, Box, Polygon, WholeItem
-from pipelines.errors import InvalidRequestError
 from pipelines.formats import coco
 from pipelines.formats.results import Result
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
@@ -143,9 +141,12 @@ def test_a_file_name_that_is_no_utf8_survives(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "coco.json").read_bytes())["images"][0]["file_name"] == name
 
 
-def test_labels_without_an_image_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequestError, match=r"image 'a\.png' has labels and no size"):
-        coco.write([a_result("a.png", an_annotation())], {}, {}, tmp_path / "coco.json")
+def test_an_image_whose_size_is_not_known_is_written_as_empty(tmp_path: Path) -> None:
+    coco.write([a_result("a.png", an_annotation())], {}, {}, tmp_path / "coco.json")
+
+    dataset = json.loads((tmp_path / "coco.json").read_text())
+    assert [(image["height"], image["width"]) for image in dataset["images"]] == [(0, 0)]
+    assert [annotation["bbox"] for annotation in dataset["annotations"]] == [[10.0, 20.0, 30.0, 40.0]]
 
 
 SIDES = st.floats(0.0, 5000.0)
