@@ -17,7 +17,8 @@ def network_of(card: ModelCard, folder: Path, *, auto_class: Any) -> Any:
         auto_class: transformers' AutoModelFor… of the task.
 
     Raises:
-        ModelError: there are no weights, or only pickled ones, or they do not fit the network.
+        ModelError: there are no weights, or only pickled ones, or they do not fit the network, or the network needs a
+            library that is not installed.
     """
     from transformers.utils import logging
 
@@ -27,7 +28,7 @@ def network_of(card: ModelCard, folder: Path, *, auto_class: Any) -> Any:
         network, report = auto_class.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as err:
         raise _unreadable(card, folder, err) from err
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])[:3]
@@ -43,7 +44,7 @@ def processor_of(card: ModelCard, folder: Path, *, auto_class: Any) -> Any:
     """
     try:
         return auto_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as err:
         raise _unreadable(card, folder, err) from err
 
 

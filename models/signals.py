@@ -145,31 +145,37 @@ def mnlp(best_probabilities: np.ndarray) -> float:
     return float(np.log(np.clip(best_probabilities.astype(np.float64), 1e-12, 1.0)).mean())
 
 
-def token_classification(distributions: np.ndarray, *, outside: int, span_scores: np.ndarray) -> dict[str, float]:
+def token_classification(
+    distributions: np.ndarray, *, outside: int, span_scores: np.ndarray, is_emitted: np.ndarray
+) -> dict[str, float]:
     """The sentence-level signals of a token classifier.
 
     Args:
         distributions: (T, K) tag probabilities of each token.
         outside: index of the tag O.
-        span_scores: (n,) scores of the emitted spans.
+        span_scores: (n,) scores of the spans that were found.
+        is_emitted: (n,) bool, the spans that became annotations; the others scored too low.
 
     Returns:
-        min_score (0..1, higher is safer; only with spans), no_miss = Π P(O) over the tokens tagged O (0..1, higher
-        is safer), sentence = Π spans · Π P(O) (0..1, higher is safer: without the O-part a missed entity is
-        invisible), mnlp (≤ 0, higher is safer), entropy_max, entropy_mean (normalised, 0..1, lower is safer).
+        min_score (0..1, higher is safer; only with emitted spans), no_miss = Π P(O) over the tokens tagged O · Π (1 −
+        score) over the spans held back (0..1, higher is safer), sentence = Π emitted spans · no_miss (0..1, higher is
+        safer: without the second part a missed entity is invisible), mnlp (≤ 0, higher is safer), entropy_max,
+        entropy_mean (normalised, 0..1, lower is safer).
     """
     signals: dict[str, float] = {}
-    if len(span_scores):
-        signals["min_score"] = float(span_scores.min())
+    if is_emitted.any():
+        signals["min_score"] = float(span_scores[is_emitted].min())
     if len(distributions) == 0:
         return signals | {"no_miss": 1.0, "sentence": 1.0, "mnlp": 0.0, "entropy_max": 0.0, "entropy_mean": 0.0}
     is_outside = distributions.argmax(axis=1) == outside
     log_outside = np.log(np.clip(distributions[is_outside, outside].astype(np.float64), 1e-12, 1.0)).sum()
-    log_spans = np.log(np.clip(span_scores.astype(np.float64), 1e-12, 1.0)).sum()
+    held_back = span_scores[~is_emitted].astype(np.float64)
+    log_no_miss = log_outside + np.log(np.clip(1.0 - held_back, 1e-12, 1.0)).sum()
+    log_spans = np.log(np.clip(span_scores[is_emitted].astype(np.float64), 1e-12, 1.0)).sum()
     entropies = normalised_entropy(distributions)
     return signals | {
-        "no_miss": float(np.exp(log_outside)),
-        "sentence": float(np.exp(log_outside + log_spans)),
+        "no_miss": float(np.exp(log_no_miss)),
+        "sentence": float(np.exp(log_no_miss + log_spans)),
         "mnlp": mnlp(distributions.max(axis=1)),
         "entropy_max": float(entropies.max()),
         "entropy_mean": float(entropies.mean()),
@@ -179,7 +185,7 @@ def token_classification(distributions: np.ndarray, *, outside: int, span_scores
 # ---- speech ----------------------------------------------------------------------------------------------------------
 
 
-def tsallis_confidence(distributions: np.ndarray, *, alpha: float = 1.0 / 3.0) -> np.ndarray:
+def tsallis_confidence(distributions: np.ndarray, *, alpha: float = 0.33) -> np.ndarray:
     """Exponentially normalised Tsallis-entropy confidence of each distribution.
 
     F = (e^{−H} − e^{−H*}) / (1 − e^{−H*}), H = (Σ p^α − 1)/(1 − α), H* its maximum at the uniform distribution.
@@ -207,6 +213,7 @@ def speech(
     temperature: float,
     duration_s: float,
     speech_s: float,
+    wordless_s: float,
 ) -> dict[str, float]:
     """The recording-level signals of a speech recogniser.
 
@@ -217,10 +224,11 @@ def speech(
         compression_ratio: of the transcript; above 2.4 it repeats itself (Radford et al. 2022, §4.5).
         temperature: the sampling temperature that was needed; above 0 is evidence of failure.
         duration_s, speech_s: length of the recording, and of the speech that voice detection found in it.
+        wordless_s: length of speech for which no words are emitted; a second weighs 1 − no_speech of its window.
 
     Returns:
-        The values under their names, with min_score and mean_word_score (0..1, higher is safer; only with words)
-        and no_miss = 1 − (share of the recording that holds speech but no words) for silent results.
+        The values under their names but the last, with min_score and mean_word_score (0..1, higher is safer; only with
+        words) and no_miss = 1 − wordless_s / duration_s (0..1, higher is safer).
     """
     signals = {
         "mean_logprob": mean_logprob,
@@ -232,6 +240,4 @@ def speech(
     }
     if len(word_scores):
         signals |= {"min_score": float(word_scores.min()), "mean_word_score": float(word_scores.mean())}
-        return signals
-    uncovered = speech_s / duration_s if duration_s else 0.0
-    return signals | {"no_miss": 1.0 - min(uncovered, 1.0) * (1.0 - no_speech)}
+    return signals | {"no_miss": 1.0 - min(wordless_s / duration_s, 1.0) if duration_s else 1.0}

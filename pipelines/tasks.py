@@ -39,12 +39,12 @@ def chained(first: Prediction, second: Prediction) -> Prediction:
     """One prediction from a chain's two steps: the boxes, then the masks made from them.
 
     The masks' ids get an "m" in front, so that they stay apart from the boxes that their ``parent_id`` names. Signals
-    of both are kept; ``min_score`` is the lower one.
+    of both are kept; ``min_score`` and ``no_miss`` are the lower ones.
     """
     second_annotations = tuple(replace(a, id=f"m{a.id}") for a in second.annotations)
     signals = first.signals | second.signals
-    if "min_score" in first.signals and "min_score" in second.signals:
-        signals["min_score"] = min(first.signals["min_score"], second.signals["min_score"])
+    for name in {"min_score", "no_miss"} & first.signals.keys() & second.signals.keys():
+        signals[name] = min(first.signals[name], second.signals[name])
     return Prediction(annotations=first.annotations + second_annotations, signals=signals)
 
 

@@ -52,6 +52,10 @@ class Window:
     features: np.ndarray
     pieces: tuple[tuple[int, int], ...]
 
+    @property
+    def speech_s(self) -> float:
+        return sum(end - start for start, end in self.pieces) / SAMPLE_RATE_HZ
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
@@ -220,12 +224,13 @@ class Whisper:
         numbers = [(t.mean_logprob, t.no_speech, *(word.score for word in t.words)) for t in transcripts]
         if not all(math.isfinite(number) for row in numbers for number in row):
             raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this recording")
-        spoken = [
-            (words, transcript)
-            for window, transcript in zip(recording.windows, transcripts, strict=True)
-            if not self._is_silent(transcript)
-            for words in segments(window, transcript.words, duration_s=recording.duration_s)
-        ]
+        spoken, wordless_s = list[tuple[list[SpokenWord], Transcript]](), 0.0
+        for window, transcript in zip(recording.windows, transcripts, strict=True):
+            if self._is_emitted(transcript):
+                of_window = segments(window, transcript.words, duration_s=recording.duration_s)
+                spoken += [(words, transcript) for words in of_window]
+            else:
+                wordless_s += window.speech_s * (1.0 - transcript.no_speech)
         return Prediction(
             annotations=tuple(self._annotations(spoken)),
             signals=signals.speech(
@@ -236,26 +241,28 @@ class Whisper:
                 temperature=0.0,  # the batched path never samples
                 duration_s=recording.duration_s,
                 speech_s=min(recording.speech_s, recording.duration_s),
+                wordless_s=wordless_s,
             ),
         )
 
-    def _is_silent(self, transcript: Transcript) -> bool:
-        """Whisper's own rule: no speech is likely, and the words are not (Radford et al. 2022, §4.5)."""
+    def _is_emitted(self, transcript: Transcript) -> bool:
+        """Whether a window's words become annotations: there are some, they score enough, and they are not silence.
+
+        Silence by Whisper's own rule: no speech is likely, and the words are not (Radford et al. 2022, §4.5).
+        """
         is_quiet = transcript.no_speech > self._options["no_speech_threshold"]
-        return is_quiet and transcript.mean_logprob <= self._options["log_prob_threshold"]
+        is_silent = is_quiet and transcript.mean_logprob <= self._options["log_prob_threshold"]
+        return bool(transcript.words) and not is_silent and _score(transcript) >= self._card.min_score
 
     def _annotations(self, spoken: Sequence[tuple[Sequence[SpokenWord], Transcript]]) -> Iterator[Annotation]:
         speech, word_label = self._card.label_for("speech"), self._card.label_for("word")
         for index, (words, transcript) in enumerate(spoken):
-            score = min(math.exp(transcript.mean_logprob), 1.0)
-            if score < self._card.min_score:
-                continue
             if speech:
                 yield Annotation(
                     id=str(index),
                     label=speech,
                     geometry=TimeSpan(start_s=words[0].start_s, end_s=words[-1].end_s),
-                    score=score,
+                    score=_score(transcript),
                     text="".join(word.text for word in words).strip(),
                     attributes={"language": transcript.language},
                 )
@@ -275,6 +282,10 @@ def _options(card: ModelCard) -> dict[str, Any]:
     if unknown:
         raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {sorted(OPTIONS)}")
     return OPTIONS | card.options
+
+
+def _score(transcript: Transcript) -> float:
+    return min(math.exp(transcript.mean_logprob), 1.0)
 
 
 def _mean(values: Sequence[float], *, otherwise: float) -> float:

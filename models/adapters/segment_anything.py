@@ -23,7 +23,7 @@ from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
 from models.geometry import encode_mask
 from models.networks.sam import VARIANTS, SamSizes, build_network
-from models.precision import arithmetic
+from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
 
@@ -91,7 +91,8 @@ class SegmentAnything:
         self._side = network.image_encoder.img_size
         self._mean, self._std = (network.get_buffer(name).cpu() for name in ("pixel_mean", "pixel_std"))
         self._automatic = _automatic(card)
-        arithmetic(card, device=self._device)  # refuses early what it cannot do
+        # The decoder is cheap and judges its own masks: it stays in fp32.
+        compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
 
     # -- prepare
 
@@ -124,13 +125,12 @@ class SegmentAnything:
         if not batch:
             return []
         squares = torch.stack([sample.pixels for sample in batch]).to(self._device)  # (B, 3, S, S)
-        with arithmetic(self._card, device=self._device):
+        with tensor_cores(self._card):
             embeddings = self._network.image_encoder(squares)  # (B, C, S/p, S/p)
-        # The decoder is cheap and judges its own masks: it stays in fp32.
-        return [
-            self._prompted(embedding[None], sample) if sample.prompts else self._everything(embedding[None], sample)
-            for embedding, sample in zip(embeddings.float(), batch, strict=True)
-        ]
+            return [
+                self._prompted(embedding[None], sample) if sample.prompts else self._everything(embedding[None], sample)
+                for embedding, sample in zip(embeddings, batch, strict=True)
+            ]
 
     def _prompted(self, embedding: torch.Tensor, sample: SquareImage) -> Masks:
         logits, ious, places = list[torch.Tensor](), list[torch.Tensor](), list[int]()
@@ -206,19 +206,22 @@ class SegmentAnything:
         content = self._content(torch.from_numpy(masks.logits), masks.content_hw).numpy()
         stabilities, soft_ious = signals.stability(content), signals.soft_iou(content)
         asked: Sequence[BoxPrompt | PointPrompt] = [*payload.prompts.boxes, *payload.prompts.points]
-        annotations = list[Annotation]()
+        annotations, unanswered = list[Annotation](), 0
         for index, prompt in enumerate(asked or [BoxPrompt(xyxy=(0.0, 0.0, 0.0, 0.0))] * len(scores)):
             label = self._card.label_for(prompt.label)
-            if label is None or scores[index] < self._card.min_score:
+            if label is None:
                 continue
             bitmap = self._bitmap(masks.logits[index], masks.content_hw, size_hw=payload.image_rgb.shape[:2])
             judged = (masks.predicted_ious[index], stabilities[index], soft_ious[index])
-            if bitmap.any():
+            if bitmap.any() and scores[index] >= self._card.min_score:
                 annotations.append(_annotation(len(annotations), prompt, label=label, bitmap=bitmap, judged=judged))
+            else:
+                unanswered += 1
         found = {"min_score": scores, "stability_min": stabilities, "soft_iou_min": soft_ious}
+        read_off = {name: float(values.min()) for name, values in found.items()} if len(scores) else {}
         return Prediction(
             annotations=tuple(annotations),
-            signals={name: float(values.min()) for name, values in found.items()} if len(scores) else {},
+            signals=read_off | ({"no_miss": 0.0 if unanswered else 1.0} if asked else {}),
         )
 
     def _bitmap(self, logits: np.ndarray, content_hw: tuple[int, int], *, size_hw: tuple[int, ...]) -> np.ndarray:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models import signals
 from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
+from models.precision import half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
 from models.types import Annotation, Payload, Prediction, TextPayload, TextSpan
 
@@ -27,7 +28,6 @@ OPTIONS = {"window_tokens": 512, "stride_tokens": 64}
 _WINDOWS_PER_PASS = 64
 _TAG = re.compile(r"([BILOUES])[-_](.+)")
 _NO_LIMIT, _SMALLEST_WINDOW = 1 << 30, 8
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
 _BERT_LARGE: dict[str, Any] = {
     "model_type": "bert",
     "vocab_size": 28_996,
@@ -160,8 +160,10 @@ class TokenClassifier:
 
     def __init__(self, card: ModelCard, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self._card, self._device = card, torch_device(card)
-        dtype = _DTYPES[card.precision] if self._device == "cuda" else torch.float32
-        self._network: torch.nn.Module = torch.nn.Module.to(network, device=self._device, dtype=dtype).eval()
+        self._network: torch.nn.Module = torch.nn.Module.to(network, device=self._device).eval()
+        if dtype := half_dtype(card, device=self._device):
+            for parameter in network.parameters():  # not the buffers: rotary frequencies would lose their low digits
+                parameter.data = parameter.data.to(dtype)
         self._tags = Tags.of([name for _, name in sorted((network.config.id2label or {}).items())], card)
         self._pieces = plain(tokenizer)
         self._padding = padding_id(tokenizer)
@@ -200,7 +202,8 @@ class TokenClassifier:
             whole = [*self._before, *window, *self._after]
             row[: len(whole)], seen[: len(whole)] = whole, 1
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        logits = self._network(**{name: tensor.to(self._device) for name, tensor in inputs.items()}).logits
+        with tensor_cores(self._card):
+            logits = self._network(**{name: tensor.to(self._device) for name, tensor in inputs.items()}).logits
         probabilities = logits.float().softmax(dim=-1).cpu().numpy()  # (n, L, K)
         return [row[first : first + len(window)] for row, window in zip(probabilities, windows, strict=True)]
 
@@ -221,11 +224,14 @@ class TokenClassifier:
             for entity, first, last in group(meanings)
             if (label := self._card.label_for(entity))
         ]
-        scores = np.array([score for *_, score in spans])
-        emitted = [span for span in spans if span[-1] >= self._card.min_score]
+        scores = np.array([score for *_, score in spans], dtype=np.float64)
+        is_emitted = scores >= self._card.min_score
+        emitted = [span for span, is_good in zip(spans, is_emitted, strict=True) if is_good]
         return Prediction(
             annotations=tuple(_annotation(index, span, payload.text) for index, span in enumerate(emitted)),
-            signals=signals.token_classification(of_words, outside=self._tags.outside, span_scores=scores),
+            signals=signals.token_classification(
+                of_words, outside=self._tags.outside, span_scores=scores, is_emitted=is_emitted
+            ),
         )
 
 

@@ -18,7 +18,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from models.candidates import Candidates, Emission, prediction
 from models.card import ModelCard, Option, torch_device
 from models.errors import ItemError, ModelError
-from models.precision import arithmetic
+from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import ImagePayload, Payload, Prediction
 
@@ -71,7 +71,7 @@ class TorchvisionDetector:
             min_size=0, max_size=0, image_mean=[], image_std=[], size_divisible=self._transform.size_divisible
         )
         self._network = network.to(self._device).eval()
-        arithmetic(card, device=self._device)  # refuses early what it cannot do
+        compute_in(half_dtype(card, device=self._device), network.get_submodule("backbone"), device=self._device)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[ResizedImage]:
         return [self._resized(_image(payload)) for payload in payloads]
@@ -95,7 +95,7 @@ class TorchvisionDetector:
         return [found[index] for index in range(len(batch))]
 
     def _run(self, images: Sequence[torch.Tensor]) -> list[Found]:
-        with arithmetic(self._card, device=self._device):
+        with tensor_cores(self._card):
             answers = self._network([image.to(self._device) for image in images])
         return [
             Found(

@@ -1,9 +1,10 @@
-"""Runs object detectors of Hugging Face: RT-DETR, D-FINE, DETR and their kin."""
+"""Runs object detectors of Hugging Face: RT-DETR, D-FINE and their kin, and DETR where timm is installed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import torch
 from models.candidates import Candidates, Emission, prediction
 from models.card import ModelCard, torch_device
 from models.errors import ItemError, ModelError
-from models.precision import arithmetic
+from models.precision import compute_in, half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
 from models.types import ImagePayload, Payload, Prediction
 
@@ -54,15 +55,20 @@ class TransformersDetector:
     def __init__(self, card: ModelCard, network: PreTrainedModel, processor: BaseImageProcessor) -> None:
         self.card, self._device, self._processor = card, torch_device(card), processor
         torch.nn.Module.to(network, device=self._device).eval()
+        compute_in(half_dtype(card, device=self._device), _backbone(network), device=self._device)
         self._network = network
         self._has_no_object = network.config.model_type in _SOFTMAX
         names = sorted((network.config.id2label or {}).items())
         self._emission = Emission.of(card, [name for _, name in names])
-        arithmetic(card, device=self._device)  # refuses early what it cannot do
 
     def with_min_score(self, min_score: float) -> TransformersDetector:
         """The same network, emitting boxes from another score on."""
-        return TransformersDetector(replace(self.card, min_score=min_score), self._network, self._processor)
+        other = copy(self)
+        other.card, other._emission = (
+            replace(self.card, min_score=min_score),
+            replace(self._emission, min_score=min_score),
+        )
+        return other
 
     def prepare(self, payloads: Sequence[Payload]) -> list[PixelSample]:
         return [self._sample(_image(payload)) for payload in payloads]
@@ -93,7 +99,7 @@ class TransformersDetector:
         masks = [sample.mask for sample in samples if sample.mask is not None]
         if masks:
             inputs["pixel_mask"] = torch.stack(masks).to(self._device)
-        with arithmetic(self.card, device=self._device):
+        with tensor_cores(self.card):
             answer = self._network(**inputs)
         logits = answer.logits.float()  # (B, n, K), or K + 1 with "no object" last
         scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
@@ -109,6 +115,11 @@ class TransformersDetector:
         boxes = np.concatenate([centre - size / 2.0, centre + size / 2.0], axis=1) * (width, height, width, height)
         columns = class_scores[:, : len(self._emission.labels)]
         return prediction(Candidates(boxes_xyxy=boxes, class_scores=columns), self._emission, size_hw=(height, width))
+
+
+def _backbone(network: torch.nn.Module) -> torch.nn.Module:
+    """The part that turns pixels into features, where the family has one; else the whole network."""
+    return getattr(getattr(network, "model", None), "backbone", network)
 
 
 def _image(payload: Payload) -> np.ndarray:
@@ -144,9 +155,13 @@ def build_random(card: ModelCard) -> TransformersDetector:
     from transformers import AutoModelForObjectDetection, RTDetrImageProcessor
 
     _check_options(card)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = AutoModelForObjectDetection.from_config(_config(card), trust_remote_code=False)
+    config = _config(card)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = AutoModelForObjectDetection.from_config(config, trust_remote_code=False)
+    except ImportError as err:
+        raise ModelError("bad_card", f"model '{card.name}' needs a library that is not installed: {err}") from err
     height, width = _INPUT_SIZE_HW
     return TransformersDetector(card, network, RTDetrImageProcessor(size={"height": height, "width": width}))
 

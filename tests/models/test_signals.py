@@ -91,8 +91,8 @@ def test_the_sentence_score_falls_when_an_entity_may_have_been_missed() -> None:
     doubtful = np.array([[0.55, 0.45], [0.01, 0.99]])
     spans = np.array([0.99])
 
-    safe = signals.token_classification(sure, outside=0, span_scores=spans)
-    risky = signals.token_classification(doubtful, outside=0, span_scores=spans)
+    safe = signals.token_classification(sure, outside=0, span_scores=spans, is_emitted=spans > 0.5)
+    risky = signals.token_classification(doubtful, outside=0, span_scores=spans, is_emitted=spans > 0.5)
 
     assert safe["no_miss"] == pytest.approx(0.98)
     assert safe["sentence"] == pytest.approx(0.98 * 0.99)
@@ -100,8 +100,20 @@ def test_the_sentence_score_falls_when_an_entity_may_have_been_missed() -> None:
     assert risky["min_score"] == safe["min_score"]
 
 
+def test_a_span_that_is_held_back_may_be_one_that_is_missed() -> None:
+    distributions = np.array([[0.98, 0.01, 0.01], [0.03, 0.49, 0.48], [0.01, 0.99, 0.0]])
+    spans = np.array([0.49, 0.99])
+
+    read = signals.token_classification(distributions, outside=0, span_scores=spans, is_emitted=spans > 0.5)
+
+    assert read["no_miss"] == pytest.approx(0.98 * (1 - 0.49))
+    assert read["sentence"] == pytest.approx(0.99 * 0.98 * (1 - 0.49))
+    assert read["min_score"] == 0.99
+
+
 def test_an_empty_text_misses_nothing() -> None:
-    read = signals.token_classification(np.zeros((0, 3)), outside=0, span_scores=np.zeros(0))
+    none = np.zeros(0)
+    read = signals.token_classification(np.zeros((0, 3)), outside=0, span_scores=none, is_emitted=none > 0.5)
 
     assert read["no_miss"] == 1.0
     assert "min_score" not in read
@@ -110,8 +122,11 @@ def test_an_empty_text_misses_nothing() -> None:
 def test_unworded_speech_counts_as_a_possible_miss() -> None:
     facts = {"mean_logprob": 0.0, "compression_ratio": 0.0, "temperature": 0.0, "duration_s": 10.0}
 
-    silent = signals.speech(np.zeros(0), no_speech=0.9, speech_s=0.0, **facts)
-    missed = signals.speech(np.zeros(0), no_speech=0.1, speech_s=8.0, **facts)
+    silent = signals.speech(np.zeros(0), no_speech=0.9, speech_s=0.0, wordless_s=0.0, **facts)
+    missed = signals.speech(np.zeros(0), no_speech=0.1, speech_s=8.0, wordless_s=8.0 * 0.9, **facts)
+    partly = signals.speech(np.array([0.9]), no_speech=0.1, speech_s=8.0, wordless_s=3.0, **facts)
 
     assert silent["no_miss"] == pytest.approx(1.0)
     assert missed["no_miss"] == pytest.approx(1.0 - 0.8 * 0.9)
+    assert partly["no_miss"] == pytest.approx(0.7)
+    assert "wordless_s" not in partly

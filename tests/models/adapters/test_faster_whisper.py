@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,46 @@ def test_a_long_recording_is_cut_into_windows(demo: Whisper, clips: list[tuple[A
     assert len(demo.prepare([long])[0].windows) == 2
     assert starts == sorted(starts)
     assert starts[-1] > 30.0
+
+
+def test_speech_without_words_is_a_possible_miss_even_beside_words(clips: list[tuple[AudioPayload, str]]) -> None:
+    """Beyond these thresholds every window counts as silent, so the second one is made to hear no words."""
+    adapter = faster_whisper.load(a_card(options=OPTIONS | {"vad": False}), DEMO)
+    long = recording(clips[0][0].samples, silence(30.0), clips[1][0].samples)
+    [sample] = adapter.prepare([long])
+    heard = adapter.forward([sample])
+    first, second = heard.transcripts
+    deaf = replace(second, words=(), text="", no_speech=0.1)
+
+    [all_words], [some_words] = (
+        adapter.read(raw, [long]) for raw in (heard, replace(heard, transcripts=(first, deaf)))
+    )
+
+    assert all_words.signals["no_miss"] == 1.0
+    missed_s = 0.9 * sample.windows[1].speech_s
+    assert some_words.signals["no_miss"] == pytest.approx(1.0 - missed_s / sample.duration_s)
+    assert {found.label for found in some_words.annotations} == {"speech", "word"}
+
+
+def test_a_segment_scores_as_its_tokens_and_the_end_did_on_average(
+    demo: Whisper, clips: list[tuple[AudioPayload, str]]
+) -> None:
+    """By the network's own probabilities of the text that it chose, computed step by step in transformers' terms."""
+    [sample] = demo.prepare([clips[0][0]])
+    encoded = demo._encode(sample.windows)
+    tokenizer = demo._tokenizer("en")
+    prompt = demo._model.get_prompt(tokenizer, [], without_timestamps=True)
+    [result] = demo._model.model.generate(
+        encoded, [prompt], beam_size=1, return_scores=True, return_logits_vocab=True, sampling_temperature=0.0
+    )
+    logits = np.array([np.array(step) for step in result.logits[0]], dtype=np.float64)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    chosen = [*result.sequences_ids[0], tokenizer.eot]
+
+    [prediction] = predict(demo, clips[0][0])
+
+    expected = np.mean([row[token] for row, token in zip(logprobs, chosen, strict=True)])
+    assert prediction.signals["mean_logprob"] == pytest.approx(float(expected), abs=2e-3)
 
 
 def test_only_segments_are_emitted_where_the_card_drops_words(clips: list[tuple[AudioPayload, str]]) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from segment_anything import SamPredictor
 
 from models.adapter import build_random, load
 from models.card import ModelCard
+from models.demo.train_segmentation import SIZES
 from models.errors import ItemError, ModelError
 from models.geometry import decode_mask, mask_iou
 from models.networks.sam import SamSizes, build_network
@@ -25,6 +27,7 @@ from tests.models.adapters.vision import (
     a_scene,
     assert_same,
     demo_adapter,
+    demo_card,
     predict,
     random_batches,
     write_trap,
@@ -67,7 +70,52 @@ def test_a_mask_carries_the_label_and_the_parent_of_its_box() -> None:
     carried = [(found.label, found.parent_id) for found in prediction.annotations]
     assert carried == [(prompt.label, prompt.parent_id) for prompt in payload.prompts.boxes]
     assert all(0.0 <= found.score <= 1.0 for found in prediction.annotations)
-    assert {"min_score", "stability_min", "soft_iou_min"} == prediction.signals.keys()
+    assert {"min_score", "stability_min", "soft_iou_min", "no_miss"} == prediction.signals.keys()
+    assert prediction.signals["no_miss"] == 1.0
+
+
+def test_a_prompt_that_gets_no_mask_is_a_miss() -> None:
+    payload = a_boxed_picture(1)
+    segmenter = load(demo_card("segmentation"), WEIGHTS / "segmentation")
+    scores = sorted(found.score for found in predict(segmenter, [payload])[0].annotations)
+    strict = load(replace(demo_card("segmentation"), min_score=(scores[0] + scores[1]) / 2), WEIGHTS / "segmentation")
+
+    [prediction] = predict(strict, [payload])
+
+    assert len(prediction.annotations) == len(scores) - 1
+    assert prediction.signals["no_miss"] == 0.0
+
+
+def test_masks_and_scores_are_those_of_the_library() -> None:
+    drawn, payload = a_scene(3), a_boxed_picture(3)
+    centre = tuple(drawn.boxes_xyxy[0].reshape(2, 2).mean(axis=0).tolist())
+    points = (
+        PointPrompt(points_xy=(centre, (3.0, 3.0)), is_foreground=(True, False)),
+        PointPrompt(points_xy=(centre,), is_foreground=(True,)),
+        PointPrompt(points_xy=((5.0, 5.0), centre), is_foreground=(False, True)),
+    )
+    asked = replace(payload, prompts=replace(payload.prompts, points=points))
+    segmenter = demo_adapter("segmentation")
+    reference = SamPredictor(segmenter._network)  # pyright: ignore[reportAttributeAccessIssue]
+    reference.transform.target_length = SIZES.image_px
+    reference.set_image(drawn.image_rgb)
+
+    [prediction] = predict(segmenter, [asked])
+
+    wanted = [reference.predict(box=box, multimask_output=False)[:2] for box in drawn.boxes_xyxy]
+    for point in points:
+        is_single = len(point.points_xy) == 1
+        masks, ious, _ = reference.predict(
+            point_coords=np.array(point.points_xy),
+            point_labels=np.array(point.is_foreground, dtype=int),
+            multimask_output=is_single,
+        )
+        best = int(ious.argmax())
+        wanted.append((masks[best : best + 1], ious[best : best + 1]))
+    assert len(prediction.annotations) == len(wanted)
+    for annotation, bitmap, (masks, ious) in zip(prediction.annotations, bitmaps(prediction), wanted, strict=True):
+        assert mask_iou(bitmap, masks[0]) > 0.99
+        assert annotation.score == pytest.approx(min(float(ious[0]), 1.0), abs=1e-3)
 
 
 def test_a_mask_has_the_size_of_the_original_image() -> None:

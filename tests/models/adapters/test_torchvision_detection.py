@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -65,6 +66,27 @@ def a_sensitive_network() -> torch.nn.Module:
     for layer in ("cls_score", "bbox_pred"):
         torch.nn.init.normal_(network.get_parameter(f"roi_heads.box_predictor.{layer}.weight"), std=1e-3)
     return network.eval()
+
+
+def test_boxes_and_scores_are_those_of_the_library(tmp_path: Path) -> None:
+    network = a_sensitive_network()
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    image_rgb = np.array(Image.fromarray(a_picture(0).image_rgb).resize((701, 433)))
+
+    [prediction] = predict(load(a_card(PADDING), tmp_path), [ImagePayload(image_rgb=image_rgb)])
+
+    with torch.inference_mode():
+        [wanted] = network([torch.from_numpy(image_rgb).permute(2, 0, 1) / 255.0])
+    found = np.array(
+        [annotation.geometry.xyxy for annotation in prediction.annotations if annotation.geometry.kind == "box"]
+    )
+    sides = wanted["boxes"][:, 2:] - wanted["boxes"][:, :2]
+    kept = (sides > 0).all(dim=1)
+    order = wanted["scores"][kept].argsort(descending=True, stable=True)
+    assert len(found) > 5
+    np.testing.assert_allclose(found, wanted["boxes"][kept][order], rtol=0.0, atol=0.01)
+    scores = [annotation.score for annotation in prediction.annotations]
+    np.testing.assert_allclose(scores, wanted["scores"][kept][order], rtol=0.0, atol=1e-5)
 
 
 def test_an_image_scores_the_same_alone_and_among_images_of_other_sizes(tmp_path: Path) -> None:

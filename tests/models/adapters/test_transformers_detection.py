@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.adapter import build_random, load
+from models.adapters.transformers_detection import TransformersDetector
 from models.card import ModelCard
 from models.errors import ItemError, ModelError
+from models.precision import compute_in
 from models.types import Box, ImagePayload, TextPayload
 from tests.models.adapters.vision import (
     WEIGHTS,
@@ -199,6 +204,71 @@ def test_a_folder_without_a_preprocessor_is_refused(tmp_path: Path) -> None:
 def test_a_card_that_cannot_be_met_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ModelError) as caught:
         load(a_card(**changes), WEIGHTS / "detection")
+
+    assert caught.value.code == "bad_card"
+
+
+def test_boxes_and_scores_are_those_of_the_library() -> None:
+    stretched = Image.fromarray(a_picture(0).image_rgb).resize((701, 433))
+    detector = load(replace(demo_card("detection"), options={}, min_score=0.05), WEIGHTS / "detection")
+    assert isinstance(detector, TransformersDetector)
+    payload = ImagePayload(image_rgb=np.array(stretched))
+
+    [prediction] = predict(detector, [payload])
+
+    inputs = detector._processor(images=[stretched], return_tensors="pt")
+    with torch.inference_mode():
+        answer = detector._network(**inputs)
+    [wanted] = detector._processor.post_process_object_detection(  # pyright: ignore[reportAttributeAccessIssue]
+        answer, threshold=0.05, target_sizes=[(433, 701)]
+    )
+    # The library lists a query once for each class that it may be; we give it its best class alone.
+    scores, boxes = wanted["scores"].numpy(), np.clip(wanted["boxes"].numpy(), 0.0, [701, 433, 701, 433])
+    assert len(prediction.annotations) > 5
+    for found in prediction.annotations:
+        assert isinstance(found.geometry, Box)
+        nearest = np.abs(boxes - found.geometry.xyxy).max(axis=1) + (np.abs(scores - found.score) > 1e-4)
+        assert nearest.min() < 0.01
+
+
+def test_half_precision_in_the_backbone_leaves_boxes_where_they_are() -> None:
+    detector = load(demo_card("detection"), WEIGHTS / "detection")
+    assert isinstance(detector, TransformersDetector)
+    pixels = torch.stack([sample.pixels for sample in detector.prepare([a_picture(number) for number in range(8)])])
+    network = detector._network
+
+    with torch.inference_mode():
+        wanted = network(pixel_values=pixels)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            everywhere = network(pixel_values=pixels)
+        compute_in(torch.bfloat16, network.get_submodule("model.backbone"), device="cpu")
+        backbone = network(pixel_values=pixels)
+
+    assert backbone.pred_boxes.dtype == torch.float32
+    assert not torch.equal(backbone.logits, wanted.logits)  # it did compute in bf16
+    assert _largest_shift(backbone, wanted) < 1.1 / 640
+    assert _largest_shift(everywhere, wanted) > 1.5 * _largest_shift(backbone, wanted)  # what it would cost otherwise
+
+
+def _largest_shift(answer: Any, wanted: Any) -> float:
+    """How far the sure boxes moved, of the image's side."""
+    shifts = list[float]()
+    for boxes, scores, true_boxes, true_scores in zip(
+        answer.pred_boxes, answer.logits.sigmoid(), wanted.pred_boxes, wanted.logits.sigmoid(), strict=True
+    ):
+        for query in (true_scores.max(dim=-1).values > 0.5).nonzero()[:, 0]:
+            other_class = scores.argmax(dim=-1) != true_scores[query].argmax()
+            distances = (boxes.float() - true_boxes[query]).abs().max(dim=-1).values + other_class.float()
+            shifts.append(float(distances.min()))
+    return max(shifts)
+
+
+def test_a_family_whose_library_is_not_installed_is_refused() -> None:
+    if find_spec("timm") is not None:
+        pytest.skip("timm is installed")
+
+    with pytest.raises(ModelError, match="timm") as caught:
+        build_random(a_card(architecture={"model_type": "detr"}))
 
     assert caught.value.code == "bad_card"
 

@@ -16,7 +16,8 @@ import models.demo
 from models.adapter import Adapter, load
 from models.card import ModelCard
 from models.demo.scenes import HELD_OUT_SEEDS, Part, Scene, scene
-from models.types import BoxPrompt, ImagePayload, Payload, Prediction, Prompts
+from models.geometry import decode_mask, mask_iou
+from models.types import Box, BoxPrompt, ImagePayload, Mask, Payload, Prediction, Prompts
 
 WEIGHTS = Path(models.demo.__file__).parent / "weights"
 
@@ -58,10 +59,17 @@ def random_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
 
 
 def assert_same(prediction: Prediction, alone: Prediction) -> None:
-    """The same labels in the same order, and scores within 1e-3."""
+    """The same labels in the same order, scores within 1e-3, boxes within half a pixel, masks within a hundredth."""
     assert [found.label for found in prediction.annotations] == [found.label for found in alone.annotations]
     scores = [[found.score for found in result.annotations] for result in (prediction, alone)]
     np.testing.assert_allclose(scores[0], scores[1], rtol=0.0, atol=1e-3)
+    for one, other in zip(prediction.annotations, alone.annotations, strict=True):
+        if isinstance(one.geometry, Box) and isinstance(other.geometry, Box):
+            np.testing.assert_allclose(one.geometry.xyxy, other.geometry.xyxy, rtol=0.0, atol=0.5)
+        elif isinstance(one.geometry, Mask) and isinstance(other.geometry, Mask):
+            assert mask_iou(decode_mask(one.geometry), decode_mask(other.geometry)) > 0.99
+        else:
+            raise AssertionError(f"{one.geometry} and {other.geometry} cannot be compared")
 
 
 class _Trap:
