@@ -104,8 +104,6 @@ class Engine:
         self._cpu.shutdown(wait=False, cancel_futures=True)
         self._accelerator.shutdown(wait=False, cancel_futures=True)
 
-    # ---- one item in -------------------------------------------------------------------------------------------------
-
     async def _label(self, content: Content) -> Prediction:
         waiting = await self._prepare(content)
         self._ready.append(waiting)
@@ -132,8 +130,6 @@ class Engine:
             logger.exception("preparing an item failed")
             raise ItemError("model_failed", f"the item could not be prepared: {type(err).__name__}") from err
         return payload, sample
-
-    # ---- batches through ---------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         self._has_ready.set()

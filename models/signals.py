@@ -11,8 +11,6 @@ import math
 
 import numpy as np
 
-# ---- any distribution ------------------------------------------------------------------------------------------------
-
 
 def binary_entropy(probabilities: np.ndarray) -> np.ndarray:
     """Entropy of independent yes/no scores in bits: H(p) = −p log₂ p − (1−p) log₂(1−p).
@@ -53,9 +51,6 @@ def margin(distributions: np.ndarray) -> np.ndarray:
     return 1.0 - (best_two[..., 1] - best_two[..., 0])
 
 
-# ---- detection -------------------------------------------------------------------------------------------------------
-
-
 def no_miss(scores_below: np.ndarray) -> float:
     """How sure the detector is that it left nothing out: 1 − max score of the boxes that were not emitted.
 
@@ -94,9 +89,6 @@ def detection(class_scores: np.ndarray, *, is_emitted: np.ndarray) -> dict[str, 
     return signals
 
 
-# ---- segmentation ----------------------------------------------------------------------------------------------------
-
-
 def stability(logits: np.ndarray, *, threshold: float = 0.0, offset: float = 1.0) -> np.ndarray:
     """How little a mask changes when its threshold moves: |{l > t + Δ}| / |{l > t − Δ}|.
 
@@ -126,9 +118,6 @@ def soft_iou(logits: np.ndarray, *, threshold: float = 0.0) -> np.ndarray:
     expected_intersection = np.where(inside, p, 0.0).sum(axis=(1, 2))
     expected_union = inside.sum(axis=(1, 2)) + np.where(inside, 0.0, p).sum(axis=(1, 2))
     return np.where(inside.any(axis=(1, 2)), expected_intersection / np.maximum(expected_union, 1e-12), 0.0)
-
-
-# ---- named-entity recognition ----------------------------------------------------------------------------------------
 
 
 def mnlp(best_probabilities: np.ndarray) -> float:
@@ -180,9 +169,6 @@ def token_classification(
         "entropy_max": float(entropies.max()),
         "entropy_mean": float(entropies.mean()),
     }
-
-
-# ---- speech ----------------------------------------------------------------------------------------------------------
 
 
 def tsallis_confidence(distributions: np.ndarray, *, alpha: float = 0.33) -> np.ndarray:

@@ -19,9 +19,6 @@ MEDIA_OF_TASK: dict[Task, Media] = {
 }
 
 
-# ---- where a label applies -------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeItem:
     """The label applies to the item as a whole."""
@@ -73,9 +70,6 @@ class TimeSpan:
 
 
 Geometry = Annotated[WholeItem | Box | Polygon | Mask | TextSpan | TimeSpan, Discriminator("kind")]
-
-
-# ---- what comes in ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +152,6 @@ class TextPayload:
 
 Payload = ImagePayload | AudioPayload | TextPayload
 
-
-# ---- what a model says -----------------------------------------------------------------------------------------------
 
 AttributeValue = str | float | int | bool
 

@@ -163,9 +163,6 @@ class ReviewQueue:
             return await _store_answer(connection, answer)
 
 
-# ---- steps -----------------------------------------------------------------------------------------------------------
-
-
 def _review_task(row: Any, lease: Any) -> ReviewTask:
     return ReviewTask(
         id=lease.id,
@@ -266,9 +263,6 @@ def _key_reused(answer: Mapping[str, Any]) -> ConflictError:
         f"idempotency key '{answer['idempotency_key']}' already came with another task or another answer; "
         f"send this answer to task {answer['task_id']} under a key of its own",
     )
-
-
-# ---- values from outside ---------------------------------------------------------------------------------------------
 
 
 def _annotations(given: object) -> tuple[Annotation, ...]:

@@ -52,9 +52,6 @@ def main() -> None:
         raise SystemExit(1) from err
 
 
-# ---- the main job ----------------------------------------------------------------------------------------------------
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-out"), as_json: AsJson = False
@@ -176,9 +173,6 @@ def _print_files(out: Path) -> None:
     notes.print(f"beside it: {', '.join(others)}", soft_wrap=True)
 
 
-# ---- models ----------------------------------------------------------------------------------------------------------
-
-
 @models_app.command("list")
 def list_models(config: Config = None, as_json: AsJson = False) -> None:
     """List the configured models and whether their weights are here and as locked."""
@@ -212,9 +206,6 @@ def pull(config: Config = None) -> None:
     for name, lock in locks.items():
         notes.print(f"{name}: {len(lock.files)} files from {lock.source}")
     notes.print(f"locked in [bold]{settings.lock_file}[/]")
-
-
-# ---- queues, keys, health --------------------------------------------------------------------------------------------
 
 
 @app.command()

@@ -30,9 +30,6 @@ from serving.settings import ServerSettings
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
-# ---- what crosses the border -----------------------------------------------------------------------------------------
-
-
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -121,9 +118,6 @@ class DeployedModel(BaseModel):
     calibrated: bool = False
 
 
-# ---- pre-labels ------------------------------------------------------------------------------------------------------
-
-
 def _service(request: Request) -> Service:
     return request.app.state.service
 
@@ -204,9 +198,6 @@ def _with_data(item: Item, data: bytes) -> Item:
     return replace(item, data=data)
 
 
-# ---- models ----------------------------------------------------------------------------------------------------------
-
-
 @_v1.get("/models", tags=["models"])
 async def models(service: ServiceOf) -> dict[str, list[DeployedModel]]:
     """The deployed models, down to the digests of their bytes."""
@@ -223,9 +214,6 @@ def _deployed(card: ModelCard, use: ModelUse) -> DeployedModel:
         weights_digest=use.weights_digest,
         config_digest=use.config_digest,
     )
-
-
-# ---- the review queue ------------------------------------------------------------------------------------------------
 
 
 @_v1.get("/queues", tags=["reviews"])
@@ -283,9 +271,6 @@ async def submit(task_id: int, body: SubmitBody, service: ServiceOf) -> dict[str
         idempotency_key=body.idempotency_key,
     )
     return {"status": "done"}
-
-
-# ---- all of it -------------------------------------------------------------------------------------------------------
 
 
 def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:

@@ -39,9 +39,6 @@ _PAUSE_MS = 1_000  # a shorter pause does not end a segment
 _PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
 
 
-# ---- what travels between the steps ----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Up to 30 s of a recording's speech: pieces of it, cut out and joined.
@@ -101,9 +98,6 @@ class Heard:
     transcripts: Sequence[Transcript]
 
 
-# ---- the adapter -----------------------------------------------------------------------------------------------------
-
-
 class Whisper:
     """A Whisper network that transcribes windows of several recordings at once.
 
@@ -123,8 +117,6 @@ class Whisper:
             )
         self._language = language if model.model.is_multilingual else "en"
         self._suppressed = get_suppressed_tokens(self._tokenizer("en"), [-1])  # pyright: ignore[reportArgumentType]
-
-    # ---- prepare -----------------------------------------------------------------------------------------------------
 
     def prepare(self, payloads: Sequence[Payload]) -> list[Recording]:
         return [self._recording(payload) for payload in payloads]
@@ -149,8 +141,6 @@ class Whisper:
     def _window(self, samples: np.ndarray, pieces: tuple[tuple[int, int], ...]) -> Window:
         speech = np.concatenate([samples[start:end] for start, end in pieces])
         return Window(features=self._model.feature_extractor(speech)[..., :-1], pieces=pieces)
-
-    # ---- forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, batch: Sequence[Recording]) -> Heard:
         windows = [(item, window) for item, recording in enumerate(batch) for window in recording.windows]
@@ -211,8 +201,6 @@ class Whisper:
 
         is_multilingual = self._model.model.is_multilingual
         return Tokenizer(self._model.hf_tokenizer, is_multilingual, task="transcribe", language=language)
-
-    # ---- read --------------------------------------------------------------------------------------------------------
 
     def read(self, raw: Heard, payloads: Sequence[Payload]) -> list[Prediction]:
         remaining = iter(raw.transcripts)
@@ -318,9 +306,6 @@ def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language:
     )
 
 
-# ---- pieces of a recording -------------------------------------------------------------------------------------------
-
-
 def find_speech(samples: np.ndarray) -> list[tuple[int, int]]:
     """Half-open sample ranges, each at most 30 s, in which silero's voice detection hears speech."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
@@ -365,9 +350,6 @@ def _restored(word: SpokenWord, window: Window, duration_s: float) -> tuple[int,
     shift = last - ends[piece]
     start_s, end_s = (min(max(time + shift, first), last, duration_s) for time in (word.start_s, word.end_s))
     return piece, replace(word, start_s=round(start_s, 3), end_s=round(max(start_s, end_s), 3))
-
-
-# ---- building --------------------------------------------------------------------------------------------------------
 
 
 def load(card: ModelCard, folder: Path) -> Whisper:

@@ -32,9 +32,6 @@ OPTIONS = {"points_per_side": 32, "pred_iou_thresh": 0.88, "stability_score_thre
 _POINTS_PER_PASS = 64
 
 
-# ---- what travels between the steps ----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompted:
     """Prompts of one shape, decoded together, in pixels of the network's square.
@@ -75,9 +72,6 @@ class Masks:
     content_hw: tuple[int, int]
 
 
-# ---- the adapter -----------------------------------------------------------------------------------------------------
-
-
 class SegmentAnything:
     """A SAM network.
 
@@ -93,8 +87,6 @@ class SegmentAnything:
         self._automatic = _automatic(card)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
-
-    # -- prepare
 
     def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
         return [self._sample(_image(payload)) for payload in payloads]
@@ -116,8 +108,6 @@ class SegmentAnything:
         resized = np.array(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
         pixels = torch.from_numpy(resized).permute(2, 0, 1)  # (3, h, w)
         return functional.pad((pixels - self._mean) / self._std, (0, self._side - width, 0, self._side - height))
-
-    # -- forward
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[SquareImage]) -> list[Masks]:
@@ -194,8 +184,6 @@ class SegmentAnything:
         rows, columns = (max(round(side * logits.shape[-1] / self._side), 1) for side in content_hw)
         return logits[..., :rows, :columns]
 
-    # -- read
-
     def read(self, raw: Sequence[Masks], payloads: Sequence[Payload]) -> list[Prediction]:
         return [self._prediction(masks, _image(payload)) for masks, payload in zip(raw, payloads, strict=True)]
 
@@ -259,9 +247,6 @@ def _annotation(
     )
 
 
-# ---- prompts ---------------------------------------------------------------------------------------------------------
-
-
 def _image(payload: Payload) -> ImagePayload:
     if not isinstance(payload, ImagePayload):
         raise ItemError("wrong_media", f"got {type(payload).__name__}; a segmenter labels images")
@@ -315,9 +300,6 @@ def _valid_points(prompt: PointPrompt, *, size: tuple[int, int]) -> np.ndarray:
     if not (np.isfinite(points).all() and (points >= 0.0).all() and (points <= size).all()):
         raise ItemError("invalid_prompt", f"point prompt {prompt.points_xy} lies outside the image of {size} pixels")
     return points
-
-
-# ---- building --------------------------------------------------------------------------------------------------------
 
 
 def load(card: ModelCard, folder: Path) -> SegmentAnything:

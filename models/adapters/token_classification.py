@@ -39,9 +39,6 @@ _BERT_LARGE: dict[str, Any] = {
 }
 
 
-# ---- what travels between the steps ----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
     """The half-open code-point range of one word and the index of its first token."""
@@ -97,9 +94,6 @@ def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([output[first - start : last - start] for output, (start, _), (first, last) in own])
 
 
-# ---- tags ------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tags:
     """What each of the network's tags means: (position, entity), where entity "" is outside of every name.
@@ -150,9 +144,6 @@ def group(meanings: Sequence[tuple[str, str]]) -> list[tuple[str, int, int]]:
             found.append((entity, index, index + 1))
         is_open = bool(entity) and position not in "LEUS"
     return found
-
-
-# ---- the adapter -----------------------------------------------------------------------------------------------------
 
 
 class TokenClassifier:
@@ -242,9 +233,6 @@ def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Ann
     )
 
 
-# ---- tokens and words ------------------------------------------------------------------------------------------------
-
-
 def plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     """The tokenizer's own engine without truncation and padding, so that threads may share it.
 
@@ -300,9 +288,6 @@ def _window(card: ModelCard, *, most: int) -> tuple[int, int]:
     if size < _SMALLEST_WINDOW:
         raise ModelError("bad_card", f"window_tokens of '{card.name}' must be {_SMALLEST_WINDOW} or more; got {size}")
     return size, stride
-
-
-# ---- building --------------------------------------------------------------------------------------------------------
 
 
 def load(card: ModelCard, folder: Path) -> TokenClassifier:

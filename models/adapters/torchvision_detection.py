@@ -138,9 +138,6 @@ def _own_transform(network: torch.nn.Module) -> GeneralizedRCNNTransform:
     return transform.eval()
 
 
-# ---- building --------------------------------------------------------------------------------------------------------
-
-
 def load(card: ModelCard, folder: Path) -> TorchvisionDetector:
     """Reads a state dict (.safetensors, or .pth without code) and its labels.json.
 

@@ -128,9 +128,6 @@ def _image(payload: Payload) -> np.ndarray:
     return payload.image_rgb
 
 
-# ---- building --------------------------------------------------------------------------------------------------------
-
-
 def load(card: ModelCard, folder: Path) -> TransformersDetector:
     """Reads a detector as Hugging Face saves it: config.json, preprocessor_config.json, safetensors weights.
 

@@ -41,9 +41,6 @@ def write(folder: Path) -> None:
             (folder / task / name).write_bytes(content)
 
 
-# ---- images ----------------------------------------------------------------------------------------------------------
-
-
 def _images(first: int) -> Iterator[tuple[str, bytes]]:
     """14 scenes, every third a PNG and one of the JPEGs turned by its EXIF tag, and an empty wall."""
     for n in range(14):
@@ -79,9 +76,6 @@ def _png_header(*, width_px: int, height_px: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
 
 
-# ---- texts -----------------------------------------------------------------------------------------------------------
-
-
 def _texts() -> Iterator[tuple[str, bytes]]:
     counts: dict[sentences.Part, int] = {"easy": 14, "hard": 6, "out_of_domain": 4}
     for part, n in counts.items():
@@ -92,9 +86,6 @@ def _texts() -> Iterator[tuple[str, bytes]]:
 def _bad_texts() -> Iterator[tuple[str, bytes]]:
     yield "no_names.txt", b"The kettle is still warm, so someone was here a moment ago."
     yield "latin1.txt", "Zoë a visité Orléans en août.".encode("latin-1")
-
-
-# ---- recordings ------------------------------------------------------------------------------------------------------
 
 
 def _recordings() -> Iterator[tuple[str, bytes]]:

@@ -73,9 +73,6 @@ def evaluate_segmentation(adapter: Adapter[Any, Any], *, part: str, n: int) -> d
     }
 
 
-# ---- scenes and predictions ------------------------------------------------------------------------------------------
-
-
 def _scenes(part: str, *, seeds: range) -> list[Scene]:
     known: dict[str, Part] = {name: name for name in get_args(Part)}
     return [scene(seed, known[part]) for seed in seeds]
@@ -93,9 +90,6 @@ def _predictions(adapter: Adapter[Any, Any], payloads: Sequence[ImagePayload]) -
         batch = payloads[first : first + _BATCH]
         predictions += adapter.read(adapter.forward(adapter.prepare(batch)), batch)
     return predictions
-
-
-# ---- boxes -----------------------------------------------------------------------------------------------------------
 
 
 def _boxes(annotations: Sequence[Annotation]) -> np.ndarray:
@@ -163,9 +157,6 @@ def _coco_rows(index: int, prediction: Prediction) -> list[dict[str, Any]]:
 def _xywh(box_xyxy: Sequence[float]) -> list[float]:
     x1, y1, x2, y2 = box_xyxy
     return [x1, y1, x2 - x1, y2 - y1]
-
-
-# ---- masks -----------------------------------------------------------------------------------------------------------
 
 
 def _mask_ious(drawn: Scene, prediction: Prediction) -> list[tuple[float, float]]:

@@ -106,9 +106,6 @@ def scene(seed: int, part: Part) -> Scene:
     return _finished(_degrade(canvas, rng, style=style), objects)
 
 
-# ---- what is where ---------------------------------------------------------------------------------------------------
-
-
 def _arrange(canvas: Image.Image, rng: np.random.Generator, style: _Style) -> list[tuple[str, np.ndarray]]:
     """Shapes and their rings in pixels, no ring's box covered by another's for more than the style allows."""
     count = 0 if rng.random() < 0.04 else int(rng.integers(style.count[0], style.count[1] + 1))
@@ -154,9 +151,6 @@ def _finished(image_rgb: np.ndarray, objects: list[tuple[str, np.ndarray]]) -> S
         labels=tuple(label for label, _ in visible),
         masks=np.array([bitmap for _, bitmap in visible], dtype=bool).reshape(-1, *image_rgb.shape[:2]),
     )
-
-
-# ---- how it looks ----------------------------------------------------------------------------------------------------
 
 
 def _colour(rng: np.random.Generator, *, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:

@@ -80,9 +80,6 @@ class Sentence:
     spans: tuple[Span, ...]
 
 
-# ---- names and dates -------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Names:
     """Draws names composed from held-out parts, or from all the others."""
@@ -192,8 +189,6 @@ class Names:
             case _:
                 return "", self.pick(FILLERS[slot]), ""
 
-
-# ---- sentences -------------------------------------------------------------------------------------------------------
 
 _SLOT = re.compile(r"\{(\w+)\}")
 

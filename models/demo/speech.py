@@ -51,9 +51,6 @@ class Clip:
     words: tuple[SpokenWord, ...]
 
 
-# ---- texts -----------------------------------------------------------------------------------------------------------
-
-
 def is_held_out(text: str) -> bool:
     """Whether a text belongs to evaluation; every fifth does, and training skips it."""
     return zlib.crc32(text.encode()) % 5 == 0
@@ -95,9 +92,6 @@ def _with_unknown_words(text: str, rng: np.random.Generator) -> str:
     return " ".join(str(rng.choice(UNKNOWN_WORDS)) if rng.random() < 0.2 else word for word in text.split())
 
 
-# ---- voices ----------------------------------------------------------------------------------------------------------
-
-
 def a_voice(rng: np.random.Generator, *, variants: tuple[str, ...]) -> Voice:
     """An English voice of everyday speed and pitch."""
     return Voice(
@@ -116,9 +110,6 @@ def a_far_voice(rng: np.random.Generator) -> Voice:
         rate_wpm=int(rng.choice([95, 110, 225, 250])),
         pitch=int(rng.choice([5, 15, 85, 95])),
     )
-
-
-# ---- rooms -----------------------------------------------------------------------------------------------------------
 
 
 def noise(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -160,9 +151,6 @@ def _between_pauses(speech: Speech, rng: np.random.Generator) -> Speech:
 def _levelled(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     peak = float(np.abs(samples).max(initial=1e-6))
     return (samples / peak * rng.uniform(0.25, 0.9)).astype(np.float32)
-
-
-# ---- clips -----------------------------------------------------------------------------------------------------------
 
 
 def a_training_clip(rng: np.random.Generator) -> Clip:

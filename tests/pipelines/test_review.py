@@ -361,9 +361,6 @@ async def test_answers_and_the_audit_log_are_written_once(
             await connection.execute(text(statement))
 
 
-# ---- arrangements ----------------------------------------------------------------------------------------------------
-
-
 async def _expire_leases(store: Store) -> None:
     async with store.engine.begin() as connection:
         await connection.execute(text("UPDATE review_tasks SET lease_until = now() WHERE state = 'leased'"))

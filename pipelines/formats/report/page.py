@@ -94,9 +94,6 @@ def _complete(summary: Sequence[TaskSummary], results: Sequence[Result]) -> list
     return [*summary, *(numbers for numbers in summarise(results, {}) if numbers.task not in given)]
 
 
-# ---- what is on the page ---------------------------------------------------------------------------------------------
-
-
 def _sections(
     entries: Sequence[Entry], summary: Sequence[TaskSummary], colour_of: Mapping[str, Colour]
 ) -> Iterator[Section]:
@@ -138,9 +135,6 @@ def _chain(provenance: Provenance) -> tuple[str, ...]:
 def _made(results: Sequence[Result]) -> str:
     times = sorted(result.provenance.created_at for result in results if result.provenance)
     return f"{times[-1]:%Y-%m-%d %H:%M %Z}".strip() if times else ""
-
-
-# ---- the template's surroundings -------------------------------------------------------------------------------------
 
 
 def _environment() -> Environment:

@@ -75,9 +75,6 @@ def recording(*pieces: np.ndarray) -> AudioPayload:
     return AudioPayload(samples=np.concatenate(pieces))
 
 
-# ---- words and segments ----------------------------------------------------------------------------------------------
-
-
 def test_most_words_of_a_clean_recording_are_heard(demo: Whisper, clips: list[tuple[AudioPayload, str]]) -> None:
     predictions = predict(demo, *[payload for payload, _ in clips])
 
@@ -175,9 +172,6 @@ def test_only_segments_are_emitted_where_the_card_drops_words(clips: list[tuple[
     assert {found.label for found in prediction.annotations} == {"utterance"}
 
 
-# ---- voice detection -------------------------------------------------------------------------------------------------
-
-
 def test_times_are_those_of_the_recording_when_silence_is_left_out(
     listening: Whisper, clips: list[tuple[AudioPayload, str]]
 ) -> None:
@@ -228,9 +222,6 @@ def test_a_word_stays_in_the_piece_that_holds_its_middle() -> None:
 
     assert (a.start_s, a.end_s) == (1.2, 2.0)
     assert (b.start_s, b.end_s) == (10.0, 11.0)
-
-
-# ---- batches ---------------------------------------------------------------------------------------------------------
 
 
 def assert_alike(one: Prediction, other: Prediction) -> None:
@@ -290,9 +281,6 @@ def test_a_multilingual_network_detects_the_language(clips: list[tuple[AudioPayl
     assert [len(transcript.language) in (2, 3) for transcript in raw.transcripts] == [True]
 
 
-# ---- refusals --------------------------------------------------------------------------------------------------------
-
-
 def test_a_text_is_refused(demo: Whisper) -> None:
     with pytest.raises(ItemError, match="labels audio"):
         demo.prepare([TextPayload(text="hello")])
@@ -347,9 +335,6 @@ def test_a_vocabulary_too_small_for_whispers_own_tokens_is_refused() -> None:
         faster_whisper.build_random(a_card(architecture=TINY | {"vocab_size": 300}))
 
     assert caught.value.code == "bad_card"
-
-
-# ---- full size -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.full_size

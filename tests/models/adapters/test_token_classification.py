@@ -49,9 +49,6 @@ def spans(prediction: Prediction) -> list[tuple[str, int, int]]:
     ]
 
 
-# ---- spans -----------------------------------------------------------------------------------------------------------
-
-
 def test_entities_of_a_sentence_are_found_with_their_text(demo: TokenClassifier) -> None:
     [prediction] = predict(demo, SENTENCE)
 
@@ -124,9 +121,6 @@ def test_a_span_scores_as_its_least_sure_word(demo: TokenClassifier) -> None:
         assert found.score == pytest.approx(min(p for at, p in best.items() if start <= at < end))
 
 
-# ---- tags ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("tags", "found"),
     [
@@ -161,9 +155,6 @@ def test_spans_below_the_smallest_score_are_held_back_as_possible_misses(demo: T
     assert all_spans.signals["no_miss"] > 0.9
     best = max(found.score for found in all_spans.annotations)
     assert none.signals["no_miss"] <= 1.0 - best
-
-
-# ---- windows and batches ---------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=100, deadline=None)
@@ -229,9 +220,6 @@ def test_numbers_that_are_not_finite_fail_the_item(demo: TokenClassifier) -> Non
 def test_an_image_is_refused(demo: TokenClassifier) -> None:
     with pytest.raises(ItemError, match="labels text"):
         demo.prepare([ImagePayload(image_rgb=np.zeros((2, 2, 3), np.uint8))])
-
-
-# ---- loading ---------------------------------------------------------------------------------------------------------
 
 
 class _Trap:

@@ -17,9 +17,6 @@ SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><script>a
 HTML = b"\n<!DOCTYPE html><html><body>Sign in</body></html>"
 
 
-# ---- images ----------------------------------------------------------------------------------------------------------
-
-
 def a_picture(width: int = 17, height: int = 13) -> Image.Image:
     """A red picture with a white top left quarter, so that turning it shows."""
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -67,9 +64,6 @@ def a_gif_of_specks(frames: int) -> bytes:
     one = an_image(Image.new("P", (4, 4)), "GIF")
     head = one[: one.index(b"\x2c")]
     return head + (b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x00") * frames + b";"
-
-
-# ---- audio -----------------------------------------------------------------------------------------------------------
 
 
 def a_tone(seconds: float = 0.5, rate: int = 16_000, channels: int = 1) -> np.ndarray:

@@ -34,9 +34,6 @@ def an_item(uri: str | None = None, media: Media = "image", **source: Any) -> It
     return Item(id="a", media=media, uri=uri, **source)
 
 
-# ---- every source ----------------------------------------------------------------------------------------------------
-
-
 async def test_bytes_and_prompts_pass_through() -> None:
     prompts = Prompts(boxes=(BoxPrompt(xyxy=(0, 0, 1, 1)),))
 
@@ -91,9 +88,6 @@ async def test_the_cap_goes_for_every_source(source: dict[str, Any]) -> None:
     assert await fetch(item, max_bytes=4) == b"abcd"
 
 
-# ---- data: URIs ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "uri",
     [
@@ -124,9 +118,6 @@ async def test_inline_data_is_measured_before_it_is_unpacked() -> None:
     uri = "data:;base64," + base64.b64encode(bytes(1000)).decode()
 
     assert (await refusal(an_item(uri), max_bytes=100)).code == "too_large"
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -212,9 +203,6 @@ async def test_without_roots_files_are_closed(root: Path) -> None:
 
     assert error.code == "blocked_url"
     assert "fetch.roots" in error.message
-
-
-# ---- buckets ---------------------------------------------------------------------------------------------------------
 
 
 @pytest_asyncio.fixture

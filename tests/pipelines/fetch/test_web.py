@@ -15,8 +15,6 @@ from models.types import Media
 from pipelines.fetch import Fetcher, FetchPolicy
 from tests.pipelines.fetch.site import SECRET, a_site, answer, endless, fetch, in_turn, redirect, refusal, trust
 
-# ---- what is fetched -------------------------------------------------------------------------------------------------
-
 
 async def test_a_file_comes_as_the_server_holds_it() -> None:
     async with a_site({"/a.png": answer(b"\x89PNG")}) as (site, fetcher):
@@ -89,9 +87,6 @@ async def test_a_dead_server_is_a_failed_fetch() -> None:
     assert "cannot connect" in error.message
 
 
-# ---- answers that are no file ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("status", "code"),
     [(404, "not_found"), (410, "not_found"), (401, "fetch_failed"), (403, "fetch_failed"), (204, "fetch_failed"),
@@ -149,9 +144,6 @@ async def test_a_retry_writes_no_secret_to_the_log(caplog: pytest.LogCaptureFixt
     written = [record.__dict__ for record in caplog.records if record.name.startswith("stamina")]
     assert written
     assert "s3cr3t" not in repr(written)
-
-
-# ---- size and time ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_stated_length_over_the_cap_is_refused_before_the_body() -> None:

@@ -89,9 +89,6 @@ def a_span(start: int, end: int, *, id: str = "0", label: str = "PERSON", score:
     return an_annotation(id, label=label, geometry=TextSpan(start=start, end=end), score=score)
 
 
-# ---- one page, safely ------------------------------------------------------------------------------------------------
-
-
 def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
     mask = an_annotation("m", geometry=encode_mask(np.ones((100, 200), dtype=bool)))
     found = page(
@@ -169,9 +166,6 @@ def test_a_run_of_nothing_is_a_page_too(tmp_path: Path) -> None:
     assert page(tmp_path).all("article") == []
 
 
-# ---- what it says ----------------------------------------------------------------------------------------------------
-
-
 def test_the_most_uncertain_item_comes_first_and_failures_last(tmp_path: Path) -> None:
     entries = [
         an_entry(a_failure("failed")),
@@ -241,9 +235,6 @@ def test_items_of_a_task_without_given_numbers_are_shown_too(tmp_path: Path) -> 
     assert len(Page((tmp_path / "report.html").read_text(encoding="utf-8")).all("article")) == 2
 
 
-# ---- images ----------------------------------------------------------------------------------------------------------
-
-
 def test_a_thumbnail_is_small_and_upright(tmp_path: Path) -> None:
     source = an_image(tmp_path, size=(1000, 500), orientation=6)
 
@@ -293,9 +284,6 @@ def test_a_file_that_cannot_be_opened_costs_only_its_picture(tmp_path: Path, nam
 
     assert len(found.all("article")) == 1
     assert "cannot be read" in found.text
-
-
-# ---- texts and recordings --------------------------------------------------------------------------------------------
 
 
 def test_offsets_count_code_points(tmp_path: Path) -> None:
@@ -367,9 +355,6 @@ def test_a_run_of_the_sample_drops_size_stays_below_six_megabytes(tmp_path: Path
     assert 0 < len(found.all("audio")) < 30
     assert sum(map(len, found.data("audio", "src"))) <= MAX_AUDIO_BYTES
     assert "left out to keep this page small" in found.text
-
-
-# ---- its parts -------------------------------------------------------------------------------------------------------
 
 
 def test_every_label_is_legible_on_its_own_colour() -> None:
