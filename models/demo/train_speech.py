@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +22,13 @@ from models.demo.training import Log
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
-CLIPS, SILENT_CLIPS, HELD_OUT_CLIPS = 7_000, 300, 80
+CLIPS, SILENT_CLIPS, HELD_OUT_CLIPS = 12_000, 500, 80
 FULL_FRAMES = 3_000  # Whisper's 30 s at 100 frames a second
-SHORT_STEPS, SHORT_BATCH, SHORT_RATE = 1_300, 32, 1.5e-3
-LONG_STEPS, LONG_FRAMES_PER_BATCH, LONG_RATE = 1_100, 15_000, 8e-4
+SHORT_STEPS, SHORT_BATCH, SHORT_RATE = 2_200, 32, 1.5e-3
+LONG_STEPS, LONG_FRAMES_PER_BATCH, LONG_RATE = 2_000, 15_000, 8e-4
 GUIDED_HEADS = 2  # of the last decoder layer
 MELS = 80
+VOCAL_TRACT = 0.12  # how much longer or shorter a speaker's vocal tract may become
 _TIMESTAMPS = 1_501  # <|0.00|> … <|30.00|>, as every Whisper has them
 
 
@@ -70,9 +72,6 @@ def write_held_out(folder: Path, *, seed: int) -> None:
         write_clips(held_out_clips(part, n=HELD_OUT_CLIPS, seed=seed), folder / part, name=part, suffix=".ogg")
 
 
-# ---- words → tokens --------------------------------------------------------------------------------------------------
-
-
 def make_tokenizer() -> WhisperTokenizer:
     """A byte-level BPE in which each known word is one token, and Whisper's special tokens behind it."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -100,9 +99,6 @@ def token_id(tokenizer: WhisperTokenizer, name: str) -> int:
     if not isinstance(found, int):
         raise TypeError(f"the tokenizer has no single token <|{name}|>")
     return found
-
-
-# ---- clips → examples ------------------------------------------------------------------------------------------------
 
 
 def make_examples(tokenizer: WhisperTokenizer, *, seed: int) -> list[Example]:
@@ -143,7 +139,8 @@ def long_batches(examples: list[Example], *, rng: np.random.Generator) -> Iterat
         frames = FULL_FRAMES if is_full else int(np.exp(rng.uniform(np.log(600), np.log(FULL_FRAMES))))
         most = 3 if frames > 2_000 else 2 if frames > 1_300 else 1
         count = LONG_FRAMES_PER_BATCH // frames
-        batch = [_in_a_row(rng.choice(len(examples), rng.integers(1, most + 1)), examples) for _ in range(count)]
+        indices = [rng.choice(len(examples), rng.integers(1, most + 1)) for _ in range(count)]
+        batch = [_in_a_row([examples[index] for index in few]) for few in indices]
         longest = max(example.features.shape[1] for example in batch)
         yield batch, (max(frames, longest) + 1) // 2 * 2
 
@@ -154,14 +151,15 @@ def mixed_batches(examples: list[Example], *, rng: np.random.Generator) -> Itera
         yield from pair
 
 
-def _in_a_row(indices: np.ndarray, examples: list[Example]) -> Example:
-    parts, words, shift = [examples[index] for index in indices], list[SpokenWord](), 0.0
+def _in_a_row(parts: Sequence[Example]) -> Example:
+    words, shift = list[SpokenWord](), 0.0
     for part in parts:
-        moved = [replace(word, start_s=word.start_s + shift, end_s=word.end_s + shift) for word in part.words]
-        words, shift = words + moved, shift + part.features.shape[1] / 100
-    features = np.concatenate([part.features for part in parts], axis=1)[:, :FULL_FRAMES]
+        words += [replace(word, start_s=word.start_s + shift, end_s=word.end_s + shift) for word in part.words]
+        shift += part.features.shape[1] / 100
     return Example(
-        features=features, tokens=tuple(token for part in parts for token in part.tokens), words=tuple(words)
+        features=np.concatenate([part.features for part in parts], axis=1)[:, :FULL_FRAMES],
+        tokens=tuple(token for part in parts for token in part.tokens),
+        words=tuple(words),
     )
 
 
@@ -173,17 +171,36 @@ def padded(batch: list[Example], *, frames: int) -> torch.Tensor:
     return torch.from_numpy(window)
 
 
-def masked(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Features with another loudness and with one band and one moment blanked out (Park et al. 2019, SpecAugment)."""
-    features = features + torch.from_numpy(rng.uniform(-0.15, 0.15, (len(features), 1, 1)).astype(np.float32))
-    for row in features:
+def augmented(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Features as another speaker and another room might give them.
+
+    Each recording gets a longer or shorter vocal tract (Jaitly and Hinton 2013, VTLP), another loudness, and one band
+    and one moment blanked out (Park et al. 2019, SpecAugment).
+    """
+    warped = torch.stack([_with_vocal_tract(row, rng.uniform(1 - VOCAL_TRACT, 1 + VOCAL_TRACT)) for row in features])
+    louder = warped + torch.from_numpy(rng.uniform(-0.15, 0.15, (len(features), 1, 1)).astype(np.float32))
+    for row in louder:
         band, moment = rng.integers(0, MELS - 12), rng.integers(0, 300)
         row[band : band + rng.integers(0, 12)] = 0.0
         row[:, moment : moment + rng.integers(0, 12)] = 0.0
-    return features
+    return louder
 
 
-# ---- the network -----------------------------------------------------------------------------------------------------
+def _with_vocal_tract(features: torch.Tensor, scale: float) -> torch.Tensor:
+    """(80, frames) features whose frequencies, in Hz, are divided by ``scale``."""
+    centres_hz = _mel_centres_hz()
+    sources = np.interp(centres_hz * scale, centres_hz, np.arange(MELS))
+    lower = np.minimum(sources.astype(int), MELS - 2)
+    share = torch.from_numpy((sources - lower).astype(np.float32))[:, None]
+    return torch.lerp(features[lower], features[lower + 1], share)
+
+
+@cache
+def _mel_centres_hz() -> np.ndarray:
+    from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+
+    highest = float(hertz_to_mel(8_000.0, mel_scale="slaney"))
+    return np.asarray(mel_to_hertz(np.linspace(0, highest, MELS + 2), mel_scale="slaney"))[1:-1]
 
 
 def make_model(tokenizer: WhisperTokenizer) -> WhisperForConditionalGeneration:
@@ -303,7 +320,7 @@ class Trainer:
         """(3,): of the next token, of the word said at each position, of where attention looks."""
         widen(self._model, frames=frames)
         inputs, labels = targets(batch, self._model)
-        features = masked(padded(batch, frames=frames), self._rng)
+        features = augmented(padded(batch, frames=frames), self._rng)
         output = self._model(input_features=features, decoder_input_ids=inputs)
         named = self._names_word(output.encoder_last_hidden_state)
         said = words_of_frames(batch, frames=frames)
