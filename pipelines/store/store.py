@@ -35,7 +35,7 @@ from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable
 from pipelines.store.rows import Key, LabelledRows, Row
 from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, runs
-from pipelines.store.values import QueueOverview, Result, Run, RunStatus, TaskCounts
+from pipelines.store.values import QueueOverview, Run, RunStatus, StoredOutcome, TaskCounts
 from pipelines.types import Labelled, Outcome
 
 
@@ -138,7 +138,7 @@ class Store:
         async with database.reading(self.engine) as connection:
             return {by_stored[row.item_id] for row in await connection.execute(known)}
 
-    async def results(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[Result]:
+    async def results(self, run_id: str, *, after: int = 0, limit: int = 100) -> list[StoredOutcome]:
         """A page of the run's outcomes in the order in which they were stored.
 
         Args:
@@ -150,10 +150,10 @@ class Store:
             good = (await connection.execute(queries.labelled_page(run_id, after, limit))).mappings().all()
             bad = (await connection.execute(queries.failed_page(run_id, after, limit))).mappings().all()
         page = [
-            Result(position=row["position"], outcome=rows.labelled(row), review=rows.review_of_result(row))
+            StoredOutcome(position=row["position"], outcome=rows.labelled(row), review=rows.review_of_result(row))
             for row in good
         ]
-        page += [Result(position=row["position"], outcome=rows.failed(row), review=None) for row in bad]
+        page += [StoredOutcome(position=row["position"], outcome=rows.failed(row), review=None) for row in bad]
         return sorted(page, key=lambda result: result.position)[:limit]
 
     async def counts(self, run_id: str) -> list[TaskCounts]:

@@ -37,7 +37,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class StoredOutcome:
     """An item's outcome, its place among the results of its run, and the human's answer where there is one."""
 
     position: int
