@@ -29,7 +29,7 @@ def _several() -> None:
 @app.command()
 def overhead(
     rounds: Annotated[int, typer.Option(help="Interleaved repetitions of both arms.")] = 7,
-    items: Annotated[int, typer.Option(help="Items an arm labels in one round.")] = 96,
+    items: Annotated[int, typer.Option(help="Items an arm labels in one round.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/.")] = False,
 ) -> None:

@@ -54,8 +54,9 @@ class Overhead:
 def measure(*, rounds: int, items: int) -> Overhead:
     """Measure ``rounds`` times one arm after the other, after one round of warming up.
 
-    The bare loop decodes, prepares, forwards and reads the same bytes in the same batches, in one thread of this
-    process with as many compute threads as the service's one replica has.
+    The bare loop decodes, prepares, forwards and reads the same bytes in batches of the card's ``max_items``, in one
+    thread of this process with as many compute threads as the service's one replica has. The service gets 4 calls of 8
+    items at a time and forms its own batches.
     """
     card = read_card(CARD)
     contents = _items(items)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from models import signals
 from models.card import ModelCard
 from models.errors import ItemError, ModelError
 from models.geometry import area, clip_boxes, iou
 from models.types import Annotation, Box, Prediction
+
+Overlap = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +40,15 @@ class Emission:
     nms_iou: float | None = None
 
     @classmethod
-    def of(cls, card: ModelCard, model_labels: Sequence[str]) -> Emission:
-        """Reads the card's labels, ``min_score`` and the option ``nms_iou``.
+    def of(cls, card: ModelCard, model_labels: Sequence[str], *, nms_iou: float | None) -> Emission:
+        """Reads the card's labels and ``min_score``.
 
         Raises:
-            ModelError: the card drops every label, or its nms_iou is no number in (0, 1].
+            ModelError: the card drops every label.
         """
         labels = tuple(card.label_for(label) for label in model_labels)
         if not any(labels):
             raise ModelError("bad_card", f"model '{card.name}' drops all of its labels {list(model_labels)[:5]}…")
-        nms_iou = card.options.get("nms_iou")
-        if nms_iou is not None and not (isinstance(nms_iou, float | int) and 0.0 < nms_iou <= 1.0):
-            raise ModelError("bad_card", f"nms_iou of model '{card.name}' must lie in (0, 1]; got {nms_iou!r}")
         return cls(labels=labels, min_score=card.min_score, nms_iou=nms_iou)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
@@ -23,6 +23,11 @@ Family = Literal[
 ]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 Option = str | float | int | bool | None
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
 MEDIA_OF_FAMILY: dict[Family, Media] = {
     "transformers_detection": "image",
@@ -107,6 +112,22 @@ class ModelCard:
     def label_for(self, model_label: str) -> str | None:
         """The label to emit for one of the model's own, or None when the card drops it."""
         return self.labels.get(model_label, model_label) or None
+
+
+def options_of(card: ModelCard, schema: type[OptionsT]) -> OptionsT:
+    """The card's options as the family's dataclass, which names each option with its type, range and default.
+
+    Raises:
+        ModelError: bad_card, with each wrong or unknown option.
+    """
+    known = [option.name for option in fields(schema)]
+    if unknown := sorted(card.options.keys() - set(known)):
+        raise ModelError("bad_card", f"'{card.name}' has unknown options {unknown}; known: {known}")
+    try:
+        return TypeAdapter(schema).validate_python(card.options)
+    except ValidationError as err:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}; got {p['input']!r}" for p in err.errors())
+        raise ModelError("bad_card", f"options of model '{card.name}' cannot be used: {problems}") from err
 
 
 def read_card(file: Path) -> ModelCard:

@@ -8,13 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from models.geometry import run_lengths
 from models.types import Annotation, Box, Mask, Polygon, Task, TextSpan, TimeSpan, WholeItem
-
-_GEOMETRIES: dict[Task, tuple[type, ...]] = {
-    "detection": (WholeItem, Box),
-    "segmentation": (WholeItem, Box, Polygon, Mask),
-    "ner": (WholeItem, TextSpan),
-    "speech": (WholeItem, TimeSpan),
-}
+from pipelines.tasks import GEOMETRIES
 
 
 def problems(task: Task, annotations: Sequence[Annotation]) -> list[str]:
@@ -33,8 +27,8 @@ def _problems(task: Task, annotation: Annotation) -> Iterator[str]:
     for name, value in (("score", annotation.score), ("confidence", annotation.confidence)):
         if value is not None and not 0.0 <= value <= 1.0:
             yield f"{name} must lie in [0, 1]; got {value}"
-    if not isinstance(annotation.geometry, _GEOMETRIES[task]):
-        wanted = ", ".join(_kind(geometry) for geometry in _GEOMETRIES[task])
+    if not isinstance(annotation.geometry, GEOMETRIES[task]):
+        wanted = ", ".join(_kind(geometry) for geometry in GEOMETRIES[task])
         yield f"a {annotation.geometry.kind} says nothing about {task}; wanted one of: {wanted}"
     elif not _is_possible(annotation.geometry):
         yield f"its {annotation.geometry.kind} is empty, reversed or no finite range: {annotation.geometry}"

@@ -1,4 +1,4 @@
-"""Holds a card per task: its media, the models it chains, and how its signals become uncertainty."""
+"""Holds what is known of each task: its media, its models and geometries, and how its signals become uncertainty."""
 
 from __future__ import annotations
 
@@ -6,10 +6,39 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from models.types import MEDIA_OF_TASK, BoxPrompt, Media, Prediction, Prompts, Task
+from models.types import (
+    MEDIA_OF_TASK,
+    Box,
+    BoxPrompt,
+    Mask,
+    Media,
+    Polygon,
+    Prediction,
+    Prompts,
+    Task,
+    TextSpan,
+    TimeSpan,
+    WholeItem,
+)
 
 # Above this ratio a transcript repeats itself (Radford et al. 2022, §4.5); an ordinary text stays below 1.
 _REPETITIVE = 2.4
+
+
+# Where a label of each task can apply.
+GEOMETRIES: dict[Task, tuple[type, ...]] = {
+    "detection": (WholeItem, Box),
+    "segmentation": (WholeItem, Box, Polygon, Mask),
+    "ner": (WholeItem, TextSpan),
+    "speech": (WholeItem, TimeSpan),
+}
+# What the models of a task do, one after the other: a segmenter takes the caller's prompts, or those of a detector.
+CHAINS: dict[Task, tuple[list[Task], ...]] = {
+    "detection": (["detection"],),
+    "segmentation": (["detection", "segmentation"], ["segmentation"]),
+    "ner": (["ner"],),
+    "speech": (["speech"],),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,19 +18,11 @@ from models.media import MediaLimits
 from models.types import Task
 from pipelines.fetch import FetchPolicy
 from pipelines.policy import ThresholdPolicy
-from pipelines.tasks import TaskCard
+from pipelines.tasks import CHAINS, TaskCard
 from serving.auth import KeyRing
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_FILE = Path("prelabel.yaml")
-
-# Which models, one after the other, do a task: a segmenter takes the caller's prompts or those of a detector.
-_CHAINS: dict[Task, tuple[list[Task], ...]] = {
-    "detection": (["detection"],),
-    "segmentation": (["detection", "segmentation"], ["segmentation"]),
-    "ner": (["ner"],),
-    "speech": (["speech"],),
-}
 
 
 class Section(BaseModel):
@@ -135,8 +127,8 @@ class Settings(BaseSettings):
                 raise ValueError(f"task '{task}' names unknown models {unknown}; configured: {', '.join(self.cards)}")
             if not chain or task not in self.policies:
                 raise ValueError(f"task '{task}' needs at least one model and a policy")
-            if (done := [self.cards[name].task for name in chain]) not in _CHAINS[task]:
-                wanted = " or ".join(" → ".join(tasks) for tasks in _CHAINS[task])
+            if (done := [self.cards[name].task for name in chain]) not in CHAINS[task]:
+                wanted = " or ".join(" → ".join(tasks) for tasks in CHAINS[task])
                 raise ValueError(f"task '{task}' is done by models for {wanted}; its models are for {' → '.join(done)}")
         return self
 

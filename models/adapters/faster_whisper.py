@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import PositiveInt
 
 from models import signals
-from models.card import ModelCard, torch_device
+from models.card import ModelCard, options_of, torch_device
 from models.errors import ItemError, ModelError
 from models.networks.whisper import write_random_network
+from models.speech_windows import (
+    SAMPLE_RATE_HZ,
+    WINDOW_S,
+    SpokenWord,
+    Window,
+    find_speech,
+    join_pieces,
+    segments,
+    whole,
+)
 from models.types import Annotation, AudioPayload, Payload, Prediction, TimeSpan
 
 if TYPE_CHECKING:
@@ -23,35 +33,21 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
     from faster_whisper.tokenizer import Tokenizer
 
-SAMPLE_RATE_HZ = 16_000
-WINDOW_S = 30
-OPTIONS: dict[str, Any] = {
-    "vad": True,
-    "language": None,
-    "beam_size": 5,
-    "max_new_tokens": None,
-    "no_speech_threshold": 0.6,
-    "log_prob_threshold": -1.0,
-}
 _COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 _FEWEST_FRAMES = 100  # find_alignment fails on windows of a frame or two; what it finds in the padding is cut off again
-_PAUSE_MS = 1_000  # a shorter pause does not end a segment
 _PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Up to 30 s of a recording's speech: pieces of it, cut out and joined.
+class Options:
+    """How recordings are cut and heard; see ``load``."""
 
-    ``features`` is (mels, frames) float32, 100 frames a second; ``pieces`` are half-open sample ranges.
-    """
-
-    features: np.ndarray
-    pieces: tuple[tuple[int, int], ...]
-
-    @property
-    def speech_s(self) -> float:
-        return sum(end - start for start, end in self.pieces) / SAMPLE_RATE_HZ
+    vad: bool = True
+    language: str | None = None
+    beam_size: PositiveInt = 5
+    max_new_tokens: PositiveInt | None = None
+    no_speech_threshold: float = 0.6
+    log_prob_threshold: float = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +62,6 @@ class Recording:
     def cost(self) -> float:
         """Seconds that the encoder sees: every window is padded to 30 s."""
         return float(WINDOW_S * len(self.windows))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpokenWord:
-    """A recognised word; times in seconds from the beginning of its window, later of its recording."""
-
-    text: str
-    start_s: float
-    end_s: float
-    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +95,8 @@ class Whisper:
         from faster_whisper.transcribe import get_suppressed_tokens
 
         self._card, self._model = card, model
-        self._options = _options(card)
-        language = self._options["language"]
+        self._options = options_of(card, Options)
+        language = self._options.language
         if language is not None and language not in model.supported_languages:
             raise ModelError(
                 "bad_card", f"'{card.name}' does not speak {language!r}; languages: {model.supported_languages}"
@@ -131,7 +117,7 @@ class Whisper:
         if not np.isfinite(payload.samples).all():
             raise ItemError("unreadable_audio", "the recording holds samples that are not finite numbers")
         samples = payload.samples.astype(np.float32, copy=False)
-        pieces = find_speech(samples) if self._options["vad"] else whole(len(samples))
+        pieces = find_speech(samples) if self._options.vad else whole(len(samples))
         return Recording(
             windows=tuple(self._window(samples, joined) for joined in join_pieces(pieces)),
             duration_s=len(samples) / SAMPLE_RATE_HZ,
@@ -178,11 +164,11 @@ class Whisper:
     def _transcribe(self, windows: Sequence[Window], encoded: StorageView, language: str) -> list[Transcript]:
         tokenizer = self._tokenizer(language)
         prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
-        limit = self._options["max_new_tokens"]
+        limit = self._options.max_new_tokens
         results = self._model.model.generate(
             encoded,
             [prompt] * len(windows),
-            beam_size=self._options["beam_size"],
+            beam_size=self._options.beam_size,
             max_length=min(len(prompt) + limit, self._model.max_length) if limit else self._model.max_length,
             return_scores=True,
             return_no_speech_prob=True,
@@ -238,8 +224,8 @@ class Whisper:
 
         Silence by Whisper's own rule: no speech is likely, and the words are not (Radford et al. 2022, §4.5).
         """
-        is_quiet = transcript.no_speech > self._options["no_speech_threshold"]
-        is_silent = is_quiet and transcript.mean_logprob <= self._options["log_prob_threshold"]
+        is_quiet = transcript.no_speech > self._options.no_speech_threshold
+        is_silent = is_quiet and transcript.mean_logprob <= self._options.log_prob_threshold
         return bool(transcript.words) and not is_silent and _score(transcript) >= self._card.min_score
 
     def _annotations(self, spoken: Sequence[tuple[Sequence[SpokenWord], Transcript]]) -> Iterator[Annotation]:
@@ -263,13 +249,6 @@ class Whisper:
                     text=word.text.strip(),
                     parent_id=str(index) if speech else None,
                 )
-
-
-def _options(card: ModelCard) -> dict[str, Any]:
-    unknown = card.options.keys() - OPTIONS.keys()
-    if unknown:
-        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {sorted(OPTIONS)}")
-    return OPTIONS | card.options
 
 
 def _score(transcript: Transcript) -> float:
@@ -304,52 +283,6 @@ def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language:
         no_speech=float(result.no_speech_prob),
         compression_ratio=get_compression_ratio(text),
     )
-
-
-def find_speech(samples: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open sample ranges, each at most 30 s, in which silero's voice detection hears speech."""
-    from faster_whisper.vad import VadOptions, get_speech_timestamps
-
-    if not len(samples):
-        return []
-    options = VadOptions(max_speech_duration_s=WINDOW_S, min_silence_duration_ms=_PAUSE_MS)
-    return [(piece["start"], piece["end"]) for piece in get_speech_timestamps(samples, options)]
-
-
-def whole(count: int) -> list[tuple[int, int]]:
-    """All of a recording, cut every 30 s."""
-    size = WINDOW_S * SAMPLE_RATE_HZ
-    return [(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def join_pieces(pieces: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Neighbouring pieces, as many as fit into 30 s."""
-    joined, length = list[tuple[int, int]](), 0
-    for start, end in pieces:
-        if joined and length + end - start > WINDOW_S * SAMPLE_RATE_HZ:
-            yield tuple(joined)
-            joined, length = [], 0
-        joined.append((start, end))
-        length += end - start
-    if joined:
-        yield tuple(joined)
-
-
-def segments(window: Window, words: Sequence[SpokenWord], *, duration_s: float) -> list[list[SpokenWord]]:
-    """The window's words in times of the recording, one list for each piece that holds words."""
-    moved = [_restored(word, window, duration_s) for word in words]
-    return [[word for _, word in group] for _, group in itertools.groupby(moved, key=lambda pair: pair[0])]
-
-
-def _restored(word: SpokenWord, window: Window, duration_s: float) -> tuple[int, SpokenWord]:
-    """The index of the piece in which a word's middle lies, and the word in times of the recording."""
-    ends = list(itertools.accumulate((end - start) / SAMPLE_RATE_HZ for start, end in window.pieces))
-    middle = (word.start_s + word.end_s) / 2
-    piece = next((index for index, end in enumerate(ends) if middle <= end), len(ends) - 1)
-    first, last = (sample / SAMPLE_RATE_HZ for sample in window.pieces[piece])
-    shift = last - ends[piece]
-    start_s, end_s = (min(max(time + shift, first), last, duration_s) for time in (word.start_s, word.end_s))
-    return piece, replace(word, start_s=round(start_s, 3), end_s=round(max(start_s, end_s), 3))
 
 
 def load(card: ModelCard, folder: Path) -> Whisper:

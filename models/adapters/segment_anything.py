@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, build_point_grid, calculate_stability_score
 from torch.nn import functional
 from torchvision.ops import nms
 
 from models import signals
-from models.card import ModelCard, torch_device
+from models.card import ModelCard, options_of, torch_device
 from models.errors import ItemError, ModelError
 from models.geometry import encode_mask
 from models.networks.sam import VARIANTS, SamSizes, build_network
@@ -27,9 +27,21 @@ from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
 
-# How everything in an image is found; names and values of segment_anything/automatic_mask_generator.py.
-OPTIONS = {"points_per_side": 32, "pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "box_nms_thresh": 0.7}
 _POINTS_PER_PASS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which network it is, and how everything in an image is found.
+
+    Names and values are those of segment_anything/automatic_mask_generator.py.
+    """
+
+    variant: str | None = None
+    points_per_side: PositiveInt = 32
+    pred_iou_thresh: NonNegativeFloat = 0.88
+    stability_score_thresh: NonNegativeFloat = 0.95
+    box_nms_thresh: NonNegativeFloat = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +96,7 @@ class SegmentAnything:
         self._network = network.to(self._device).eval()
         self._side = network.image_encoder.img_size
         self._mean, self._std = (network.get_buffer(name).cpu() for name in ("pixel_mean", "pixel_std"))
-        self._automatic = _automatic(card)
+        self._options = options_of(card, Options)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
 
@@ -156,13 +168,13 @@ class SegmentAnything:
 
     def _everything(self, embedding: torch.Tensor, sample: SquareImage) -> Masks:
         """Masks that a grid of points finds, filtered and without duplicates; Kirillov et al. 2023, appendix B."""
-        grid = build_point_grid(int(self._automatic["points_per_side"])) * sample.content_hw[::-1]
+        grid = build_point_grid(self._options.points_per_side) * sample.content_hw[::-1]
         points = torch.from_numpy(grid).float()[:, None]  # (n, 1, 2)
         kept = [self._kept(embedding, chunk, sample) for chunk in points.split(_POINTS_PER_PASS)]
         logits, ious = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
         bitmaps = self._content(logits, sample.content_hw) > 0.0
-        best = nms(batched_mask_to_box(bitmaps).float(), ious, self._automatic["box_nms_thresh"])  # best first
-        best = best[_distinct(bitmaps[best], max_iou=self._automatic["box_nms_thresh"])]
+        best = nms(batched_mask_to_box(bitmaps).float(), ious, self._options.box_nms_thresh)  # best first
+        best = best[_distinct(bitmaps[best], max_iou=self._options.box_nms_thresh)]
         return Masks(
             logits=logits[best].cpu().numpy(), predicted_ious=ious[best].cpu().numpy(), content_hw=sample.content_hw
         )
@@ -172,10 +184,10 @@ class SegmentAnything:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         prompted = Prompted(places=(), points_xy=points_xy, is_foreground=torch.ones(points_xy.shape[:2]))
         logits, ious = (tensor.flatten(0, 1) for tensor in self._decode(embedding, prompted))
-        is_good = ious > self._automatic["pred_iou_thresh"]
+        is_good = ious > self._options.pred_iou_thresh
         logits, ious = logits[is_good], ious[is_good]
         content = self._content(logits, sample.content_hw)
-        is_stable = calculate_stability_score(content, 0.0, 1.0) >= self._automatic["stability_score_thresh"]
+        is_stable = calculate_stability_score(content, 0.0, 1.0) >= self._options.stability_score_thresh
         is_stable &= (content > 0.0).flatten(1).any(dim=1)
         return logits[is_stable], ious[is_stable]
 
@@ -328,8 +340,7 @@ def build_random(card: ModelCard) -> SegmentAnything:
 
 
 def _sizes(card: ModelCard, folder: Path, state: dict[str, torch.Tensor]) -> SamSizes:
-    variant = card.options.get("variant")
-    if variant is not None:
+    if (variant := options_of(card, Options).variant) is not None:
         return _variant(card, variant)
     path = folder / "config.json"
     if path.exists():
@@ -354,18 +365,3 @@ def _parsed(card: ModelCard, sizes: dict[str, Any]) -> SamSizes:
         return TypeAdapter(SamSizes).validate_python(sizes)
     except ValidationError as err:
         raise ModelError("bad_card", f"the sizes of model '{card.name}' describe no SAM: {err}") from err
-
-
-def _automatic(card: ModelCard) -> dict[str, float]:
-    """The settings of the search for everything in an image."""
-    unknown = card.options.keys() - {"variant", *OPTIONS}
-    if unknown:
-        known = ["variant", *OPTIONS]
-        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {known}")
-    settings = OPTIONS | {name: value for name, value in card.options.items() if name in OPTIONS}
-    for name, value in settings.items():
-        if not isinstance(value, int | float) or value < 0 or (name == "points_per_side" and value < 1):
-            raise ModelError(
-                "bad_card", f"option {name} of model '{card.name}' must be a positive number; got {value!r}"
-            )
-    return {name: float(value) for name, value in settings.items()}  # pyright: ignore[reportArgumentType]

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeInt
 from tokenizers import Tokenizer
 
 from models import signals
-from models.card import ModelCard, torch_device
+from models.card import ModelCard, options_of, torch_device
 from models.errors import ItemError, ModelError
 from models.precision import half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
+from models.tags import Tags, group
 from models.types import Annotation, Payload, Prediction, TextPayload, TextSpan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-OPTIONS = {"window_tokens": 512, "stride_tokens": 64}
 _WINDOWS_PER_PASS = 64
-_TAG = re.compile(r"([BILOUES])[-_](.+)")
 _NO_LIMIT, _SMALLEST_WINDOW = 1 << 30, 8
 _BERT_LARGE: dict[str, Any] = {
     "model_type": "bert",
@@ -37,6 +36,14 @@ _BERT_LARGE: dict[str, Any] = {
     "intermediate_size": 4096,
     "labels": ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"],
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The longest input in tokens, and how many of them neighbouring windows share."""
+
+    window_tokens: Annotated[int, Field(ge=_SMALLEST_WINDOW)] = 512
+    stride_tokens: NonNegativeInt = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,58 +99,6 @@ def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
     own = zip(outputs, text.windows, bounds, strict=True)
     return np.concatenate([output[first - start : last - start] for output, (start, _), (first, last) in own])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tags:
-    """What each of the network's tags means: (position, entity), where entity "" is outside of every name.
-
-    ``position`` is one of B I L O U E S, or I for a tag that is only a name. A card may rename whole tags
-    (LABEL_1: B-PER) or entities (PER: person).
-    """
-
-    meanings: tuple[tuple[str, str], ...]
-    outside: int
-
-    @classmethod
-    def of(cls, names: Sequence[str], card: ModelCard) -> Tags:
-        """Reads the tag names of a network.
-
-        Raises:
-            ModelError: none of them means "outside".
-        """
-        renamed = [card.labels.get(name, name) for name in names]
-        meanings = tuple(meaning(name) for name in renamed)
-        outside = [index for index, name in enumerate(renamed) if name.upper() in {"O", "OUTSIDE"}]
-        if not outside:
-            raise ModelError(
-                "bad_card", f"no tag of '{card.name}' means outside; got {renamed}; map one to O in labels"
-            )
-        return cls(meanings=meanings, outside=outside[0])
-
-
-def meaning(name: str) -> tuple[str, str]:
-    if name.upper() in {"", "O", "OUTSIDE"}:
-        return "O", ""
-    matched = _TAG.fullmatch(name)
-    return (matched[1], matched[2]) if matched else ("I", name)
-
-
-def group(meanings: Sequence[tuple[str, str]]) -> list[tuple[str, int, int]]:
-    """Entities in the (position, entity) of each word, as (entity, first word, word after the last).
-
-    Reads IOB1, IOB2, BILOU, BIOES and bare names. Lenient: an I that continues nothing begins an entity.
-    """
-    found = list[tuple[str, int, int]]()
-    is_open = False
-    for index, (position, entity) in enumerate(meanings):
-        continues = is_open and entity == found[-1][0] and position in "ILE"
-        if continues:
-            found[-1] = (entity, found[-1][1], index + 1)
-        elif entity:
-            found.append((entity, index, index + 1))
-        is_open = bool(entity) and position not in "LEUS"
-    return found
 
 
 class TokenClassifier:
@@ -280,14 +235,9 @@ def most_tokens(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) ->
 
 def _window(card: ModelCard, *, most: int) -> tuple[int, int]:
     """The size of a window in tokens and how many it shares with the next."""
-    unknown = card.options.keys() - OPTIONS.keys()
-    if unknown:
-        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {sorted(OPTIONS)}")
-    size = min(int(card.options.get("window_tokens") or OPTIONS["window_tokens"]), most)
-    stride = min(int(card.options.get("stride_tokens") or OPTIONS["stride_tokens"]), size // 4)
-    if size < _SMALLEST_WINDOW:
-        raise ModelError("bad_card", f"window_tokens of '{card.name}' must be {_SMALLEST_WINDOW} or more; got {size}")
-    return size, stride
+    options = options_of(card, Options)
+    size = min(options.window_tokens, most)
+    return size, min(options.stride_tokens, size // 4)
 
 
 def load(card: ModelCard, folder: Path) -> TokenClassifier:

@@ -8,21 +8,29 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torchvision.models import detection, get_model, list_models
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from models.candidates import Candidates, Emission, prediction
-from models.card import ModelCard, Option, torch_device
+from models.candidates import Candidates, Emission, Overlap, prediction
+from models.card import ModelCard, Option, options_of, torch_device
 from models.errors import ItemError, ModelError
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import ImagePayload, Payload, Prediction
 
-OPTIONS = ("architecture", "candidate_score", "nms_iou")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which network it is and what it proposes; see ``load``."""
+
+    architecture: str | None = None
+    candidate_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    nms_iou: Overlap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,7 @@ class TorchvisionDetector:
 
     def __init__(self, card: ModelCard, network: torch.nn.Module, labels: Sequence[str]) -> None:
         self._card, self._device = card, torch_device(card)
-        self._emission = Emission.of(card, labels)
+        self._emission = Emission.of(card, labels, nms_iou=options_of(card, Options).nms_iou)
         self._transform = _own_transform(network)
         network.transform = _Stacking(
             min_size=0, max_size=0, image_mean=[], image_std=[], size_divisible=self._transform.size_divisible
@@ -149,7 +157,7 @@ def load(card: ModelCard, folder: Path) -> TorchvisionDetector:
         ModelError: the architecture is unknown, there are no weights, they hold code, or they do not fit.
     """
     labels = _read_labels(folder if folder.is_dir() else folder.parent)
-    network = _network(card, card.options.get("architecture"), classes=len(labels))
+    network = _network(card, options_of(card, Options).architecture, classes=len(labels))
     fill(card, network, read_state_dict(card, folder))
     return TorchvisionDetector(card, network, labels)
 
@@ -167,17 +175,13 @@ def build_random(card: ModelCard) -> TorchvisionDetector:
 
 
 def _network(card: ModelCard, name: Option | list[int] | list[str], *, classes: int) -> torch.nn.Module:
-    unknown = card.options.keys() - set(OPTIONS)
-    if unknown:
-        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {list(OPTIONS)}")
-    known = list_models(module=detection)
+    options, known = options_of(card, Options), list_models(module=detection)
     if not isinstance(name, str) or name not in known:
         raise ModelError("bad_card", f"model '{card.name}' asks for architecture {name!r}; torchvision has {known}")
     network = get_model(name, weights=None, weights_backbone=None, num_classes=classes)
-    candidate_score = card.options.get("candidate_score")
-    if candidate_score is not None:
+    if options.candidate_score is not None:
         head: Any = getattr(network, "roi_heads", network)
-        head.score_thresh = float(candidate_score)
+        head.score_thresh = options.candidate_score
     return network
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.candidates import Candidates, Emission, prediction
-from models.card import ModelCard, torch_device
+from models.candidates import Candidates, Emission, Overlap, prediction
+from models.card import ModelCard, options_of, torch_device
 from models.errors import ItemError, ModelError
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
@@ -22,10 +22,16 @@ from models.types import ImagePayload, Payload, Prediction
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
-OPTIONS = ("nms_iou",)
 # The families that score one class or "no object" by a softmax; all others score each class by a sigmoid.
 _SOFTMAX = ("detr", "table-transformer", "yolos")
 _INPUT_SIZE_HW = (640, 640)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Above which overlap a box of the same label is taken for a better one's duplicate; by default above none."""
+
+    nms_iou: Overlap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,7 @@ class TransformersDetector:
         self._network = network
         self._has_no_object = network.config.model_type in _SOFTMAX
         names = sorted((network.config.id2label or {}).items())
-        self._emission = Emission.of(card, [name for _, name in names])
+        self._emission = Emission.of(card, [name for _, name in names], nms_iou=options_of(card, Options).nms_iou)
 
     def with_min_score(self, min_score: float) -> TransformersDetector:
         """The same network, emitting boxes from another score on."""
@@ -138,7 +144,6 @@ def load(card: ModelCard, folder: Path) -> TransformersDetector:
     """
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-    _check_options(card)
     network = network_of(card, folder, auto_class=AutoModelForObjectDetection)
     return TransformersDetector(card, network, processor_of(card, folder, auto_class=AutoImageProcessor))
 
@@ -151,7 +156,6 @@ def build_random(card: ModelCard) -> TransformersDetector:
     """
     from transformers import AutoModelForObjectDetection, RTDetrImageProcessor
 
-    _check_options(card)
     config = _config(card)
     try:
         with torch.random.fork_rng():
@@ -171,9 +175,3 @@ def _config(card: ModelCard) -> Any:
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
     except (ValueError, TypeError) as err:
         raise ModelError("bad_card", f"architecture of model '{card.name}' describes no network: {err}") from err
-
-
-def _check_options(card: ModelCard) -> None:
-    unknown = card.options.keys() - set(OPTIONS)
-    if unknown:
-        raise ModelError("bad_card", f"'{card.name}' has unknown options {sorted(unknown)}; known: {list(OPTIONS)}")

@@ -62,6 +62,13 @@ def what(annotation: Annotation) -> tuple[str, str, str | None, str | None]:
     return annotation.id, annotation.label, annotation.text, annotation.parent_id
 
 
+def assert_same(prediction: Prediction, alone: Prediction) -> None:
+    assert [what(a) for a in prediction.annotations] == [what(a) for a in alone.annotations]
+    for one, other in zip(alone.annotations, prediction.annotations, strict=True):
+        assert abs(one.score - other.score) <= TOLERANCE
+    assert prediction.signals == pytest.approx(alone.signals, abs=TOLERANCE)
+
+
 @pytest.mark.parametrize("task", list(MEDIA_OF_TASK))
 def test_an_item_gets_the_same_labels_and_scores_alone_and_in_any_batch(task: Task) -> None:
     rng = random.Random(7)
@@ -77,16 +84,17 @@ def test_an_item_gets_the_same_labels_and_scores_alone_and_in_any_batch(task: Ta
         place = rng.randint(0, len(others))
         together = label(task, [*others[:place], target, *others[place:]])[place]
 
-        assert [what(a) for a in together.annotations] == [what(a) for a in alone.annotations]
-        for one, other in zip(alone.annotations, together.annotations, strict=True):
-            assert abs(one.score - other.score) <= TOLERANCE
-        assert together.signals == pytest.approx(alone.signals, abs=TOLERANCE)
+        assert_same(together, alone)
 
 
 @pytest.mark.parametrize("task", list(MEDIA_OF_TASK))
 def test_the_comparison_can_fail(task: Task) -> None:
-    """Two different items differ by more than the tolerance allows two batches to differ."""
-    answers = [prediction for prediction in label(task, payloads_of(task)[:4]) if prediction.annotations]
+    """It tells one item from another, and a score from one that is off by twice what is allowed."""
+    one, other, *_ = [prediction for prediction in label(task, payloads_of(task)[:6]) if prediction.annotations]
+    first, *rest = one.annotations
+    off = replace(one, annotations=(replace(first, score=first.score - 2 * TOLERANCE), *rest))
 
-    scores = {round(annotation.score, 2) for answer in answers for annotation in answer.annotations}
-    assert len(scores) > 1
+    assert_same(one, one)
+    for different in (other, off):
+        with pytest.raises(AssertionError):
+            assert_same(different, one)

@@ -94,6 +94,21 @@ def test_a_doubtful_item_can_be_claimed_and_answered_by_a_person(client: httpx.C
     assert (done.status_code, late.status_code) == (200, 409)
 
 
+def test_whoever_reviews_gets_the_bytes_that_were_sent(client: httpx.Client) -> None:
+    files = sorted((DROP / "detection").glob("out_of_domain_*"))
+    items = [{"id": file.name, "task": "detection"} | sent(file.read_bytes()) for file in files]
+    results = client.post("/v1/prelabel", json={"items": items}).json()["results"]
+    doubtful = [result["id"] for result in results if result["decision"]["route"] == "review"]
+    assert doubtful
+
+    tasks = client.post("/v1/queues/images/claim", json={"reviewer": "ada", "n": 100}).json()["tasks"]
+    task = next(task for task in tasks if task["item"]["id"] == doubtful[0] and task["has_content"])
+    content = client.get(f"/v1/reviews/{task['id']}/content")
+
+    assert content.content == (DROP / "detection" / doubtful[0]).read_bytes()
+    assert content.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

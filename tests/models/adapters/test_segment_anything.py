@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from segment_anything import SamPredictor
 
-from models.adapter import build_random, load
+from models.adapter import load
 from models.card import ModelCard
 from models.demo.train_segmentation import SIZES
 from models.errors import ItemError, ModelError
@@ -267,16 +267,3 @@ def test_a_card_that_cannot_be_met_is_refused(changes: dict[str, object]) -> Non
         load(a_card(**changes), WEIGHTS / "segmentation")
 
     assert caught.value.code == "bad_card"
-
-
-@pytest.mark.full_size
-def test_vit_b_at_full_size_answers_one_image() -> None:
-    segmenter = build_random(a_card(architecture={"variant": "vit_b"}, min_score=0.0))
-    payload = a_boxed_picture(0)
-
-    [sample] = segmenter.prepare([payload])
-    [prediction] = segmenter.read(segmenter.forward([sample]), [payload])
-
-    assert sample.cost == pytest.approx(1.024**2)
-    assert all(found.geometry.size_hw == payload.image_rgb.shape[:2] for found in prediction.annotations)  # pyright: ignore[reportAttributeAccessIssue]
-    assert 0.0 <= prediction.signals["stability_min"] <= 1.0

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from models.adapters import token_classification
-from models.adapters.token_classification import TokenClassifier, cut_windows, group
+from models.adapters.token_classification import TokenClassifier, cut_windows
 from models.card import ModelCard
 from models.demo.train import WEIGHTS
 from models.errors import ItemError, ModelError
+from models.tags import group, meaning
 from models.types import ImagePayload, Prediction, TextPayload, TextSpan
 
 DEMO = WEIGHTS / "ner"
@@ -132,7 +133,7 @@ def test_a_span_scores_as_its_least_sure_word(demo: TokenClassifier) -> None:
     ],
 )
 def test_every_tagging_scheme_gives_spans(tags: str, found: list[tuple[str, int, int]]) -> None:
-    meanings = [token_classification.meaning(tag) for tag in tags.split()]
+    meanings = [meaning(tag) for tag in tags.split()]
 
     assert group(meanings) == found
 
@@ -267,13 +268,3 @@ def test_an_unknown_option_is_refused() -> None:
 def test_tags_without_an_outside_are_refused() -> None:
     with pytest.raises(ModelError, match="means outside"):
         token_classification.load(a_card(labels={"O": "nothing"}), DEMO)
-
-
-@pytest.mark.full_size
-def test_a_full_size_network_with_random_weights_labels_a_batch() -> None:
-    adapter = token_classification.build_random(a_card(architecture={"num_hidden_layers": 24}))
-
-    predictions = predict(adapter, *[SENTENCE] * 4)
-
-    assert len(predictions) == 4
-    assert all(np.isfinite(list(prediction.signals.values())).all() for prediction in predictions)

@@ -271,16 +271,3 @@ def test_a_family_whose_library_is_not_installed_is_refused() -> None:
         build_random(a_card(architecture={"model_type": "detr"}))
 
     assert caught.value.code == "bad_card"
-
-
-@pytest.mark.full_size
-def test_rt_detr_v2_at_full_size_answers_one_image() -> None:
-    detector = build_random(a_card(architecture={"model_type": "rt_detr_v2"}, min_score=0.0))
-    payload = a_picture(0)
-
-    [sample] = detector.prepare([payload])
-    [prediction] = detector.read(detector.forward([sample]), [payload])
-
-    assert sample.cost == pytest.approx(0.64 * 0.64)
-    assert 0 < len(prediction.annotations) <= 300
-    assert all(0.0 <= found.score <= 1.0 for found in prediction.annotations)
