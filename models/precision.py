@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,10 +51,14 @@ def _in_fp32(output: Any) -> Any:
     match output:
         case torch.Tensor():
             return output.float() if output.is_floating_point() else output
-        case list() | tuple():
-            return type(output)(_in_fp32(entry) for entry in output)
-        case Mapping():
-            return type(output)({name: _in_fp32(entry) for name, entry in output.items()})
+        case list():
+            return [_in_fp32(entry) for entry in output]
+        case tuple():
+            return tuple(_in_fp32(entry) for entry in output)
+        case MutableMapping():
+            for name in list(output):
+                output[name] = _in_fp32(output[name])
+            return output
         case _:
             return output
 
@@ -67,7 +71,8 @@ def tensor_cores(card: ModelCard) -> Iterator[None]:
     default lets convolutions. Changes nothing on a CPU.
     """
     allowed = "ieee" if card.precision == "fp32" else "tf32"
-    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    convolutions: Any = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
+    products = torch.backends.cuda.matmul
     before = convolutions.fp32_precision, products.fp32_precision
     convolutions.fp32_precision = products.fp32_precision = allowed
     try:

@@ -114,7 +114,7 @@ def test_masks_and_scores_are_those_of_the_library() -> None:
         wanted.append((masks[best : best + 1], ious[best : best + 1]))
     assert len(prediction.annotations) == len(wanted)
     for annotation, bitmap, (masks, ious) in zip(prediction.annotations, bitmaps(prediction), wanted, strict=True):
-        assert mask_iou(bitmap, masks[0]) > 0.99
+        assert mask_iou(bitmap, np.asarray(masks[0])) > 0.99
         assert annotation.score == pytest.approx(min(float(ious[0]), 1.0), abs=1e-3)
 
 
