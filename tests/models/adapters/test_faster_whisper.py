@@ -145,11 +145,10 @@ def test_speech_without_words_is_a_possible_miss_even_beside_words(clips: list[t
     assert {found.label for found in some_words.annotations} == {"speech", "word"}
 
 
-def test_a_segment_scores_as_its_tokens_and_the_end_did_on_average(
-    demo: Whisper, clips: list[tuple[AudioPayload, str]]
-) -> None:
-    """By the network's own probabilities of the text that it chose, computed step by step in transformers' terms."""
-    [sample] = demo.prepare([clips[0][0]])
+def test_a_segment_scores_as_its_tokens_and_the_end_did_on_average(demo: Whisper) -> None:
+    """By the network's own probabilities, step by step, of the text that it chose for a noisy clip."""
+    noisy = next(clip for clip, _ in held_out_clips("noisy") if words(predict(demo, clip)[0]))
+    [sample] = demo.prepare([noisy])
     encoded = demo._encode(sample.windows)
     tokenizer = demo._tokenizer("en")
     prompt = demo._model.get_prompt(tokenizer, [], without_timestamps=True)
@@ -160,10 +159,11 @@ def test_a_segment_scores_as_its_tokens_and_the_end_did_on_average(
     logprobs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     chosen = [*result.sequences_ids[0], tokenizer.eot]
 
-    [prediction] = predict(demo, clips[0][0])
+    [prediction] = predict(demo, noisy)
 
     expected = np.mean([row[token] for row, token in zip(logprobs, chosen, strict=True)])
-    assert prediction.signals["mean_logprob"] == pytest.approx(float(expected), abs=2e-3)
+    assert expected < -0.05  # unsure enough to tell one way of averaging from another
+    assert prediction.signals["mean_logprob"] == pytest.approx(float(expected), rel=0.02)
 
 
 def test_only_segments_are_emitted_where_the_card_drops_words(clips: list[tuple[AudioPayload, str]]) -> None:
