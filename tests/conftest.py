@@ -12,12 +12,8 @@ from pathlib import Path
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests that share the service, and begin with what takes longest, so that nobody waits."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """Begin with what takes longest, so that no worker is left alone with it."""
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("ray", "full_size")))
 
 

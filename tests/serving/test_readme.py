@@ -7,8 +7,6 @@ import re
 import shlex
 from pathlib import Path
 
-import httpx
-import pytest
 from typer.main import get_command
 
 from models.demo import evaluate
@@ -62,29 +60,3 @@ def test_the_quality_table_shows_the_measured_figures() -> None:
     for task, name in {"detection": "map50", "segmentation": "iou", "ner": "f1", "speech": "wer"}.items():
         for part, figures in quality[task].items():
             assert f"{figures[name]:.2f}" in README, (task, part)
-
-
-@pytest.mark.ray
-@pytest.mark.timeout(300)
-def test_the_request_gets_the_answer_that_is_printed_below_it(service: str) -> None:
-    [request] = [json.loads(block.split("-d '")[1].rstrip("'\n")) for block in blocks("sh") if '"items"' in block]
-    [printed] = [json.loads(block) for block in blocks("json")]
-
-    answer = httpx.post(f"{service}/v1/prelabel", json=request, timeout=60).json()
-
-    moment = answer["results"][0]["provenance"].pop("created_at")
-    assert moment > printed["results"][0]["provenance"].pop("created_at")
-    assert _rounded(answer) == _rounded(printed)
-
-
-def _rounded(value: object) -> object:
-    """The same JSON with numbers to two digits, the promise being 1e-3."""
-    match value:
-        case dict():
-            return {key: _rounded(child) for key, child in value.items()}
-        case list():
-            return [_rounded(child) for child in value]
-        case float():
-            return round(value, 2)
-        case _:
-            return value

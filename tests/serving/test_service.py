@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -12,7 +13,9 @@ import pytest
 import soundfile
 
 from serving.demo import DROP
+from tests.serving.test_readme import blocks
 
+# All tests of the service stand in this file: a worker gets whole files, so the service starts once.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 JSON = {"Content-Type": "application/json"}
@@ -134,3 +137,27 @@ def test_the_service_says_what_it_runs(client: httpx.Client) -> None:
     assert client.get("/readyz").status_code == 200
     assert "prelabel_items_total" in client.get("/metrics").text
     assert "/v1/prelabel" in client.get("/openapi.json").json()["paths"]
+
+
+def test_the_readmes_request_gets_the_answer_that_is_printed_below_it(client: httpx.Client) -> None:
+    [request] = [json.loads(block.split("-d '")[1].rstrip("'\n")) for block in blocks("sh") if '"items"' in block]
+    [printed] = [json.loads(block) for block in blocks("json")]
+
+    answer = client.post("/v1/prelabel", json=request).json()
+
+    moment = answer["results"][0]["provenance"].pop("created_at")
+    assert moment > printed["results"][0]["provenance"].pop("created_at")
+    assert _rounded(answer) == _rounded(printed)
+
+
+def _rounded(value: object) -> object:
+    """The same JSON with numbers to two digits, the promise being 1e-3."""
+    match value:
+        case dict():
+            return {key: _rounded(child) for key, child in value.items()}
+        case list():
+            return [_rounded(child) for child in value]
+        case float():
+            return round(value, 2)
+        case _:
+            return value
