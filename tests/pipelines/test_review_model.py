@@ -148,7 +148,6 @@ def test_every_history_of_the_queue_is_one_that_the_model_allows(postgres_url: s
             settings=settings(
                 max_examples=25,
                 stateful_step_count=25,
-                deadline=None,
                 database=None,
                 derandomize=True,
                 suppress_health_check=[HealthCheck.too_slow],

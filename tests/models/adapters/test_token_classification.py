@@ -73,7 +73,7 @@ def test_offsets_count_code_points_of_the_text_as_given(demo: TokenClassifier, p
     assert [text[start:end] for _, start, end in spans(prediction)] == [found.text for found in prediction.annotations]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(text=st.text(max_size=120))
 def test_spans_of_any_text_are_ordered_apart_and_trimmed(demo: TokenClassifier, text: str) -> None:
     [prediction] = predict(demo, text)
@@ -85,7 +85,7 @@ def test_spans_of_any_text_are_ordered_apart_and_trimmed(demo: TokenClassifier, 
         ends = end
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=st.lists(st.text(alphabet="abcdefgHIJKLmnopqrSTuvwxyzäß", min_size=1, max_size=14), max_size=12))
 def test_no_span_begins_or_ends_inside_a_word(demo: TokenClassifier, words: list[str]) -> None:
     text = " ".join(words)
@@ -158,7 +158,7 @@ def test_spans_below_the_smallest_score_are_held_back_as_possible_misses(demo: T
     assert none.signals["no_miss"] <= 1.0 - best
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(count=st.integers(0, 400), size=st.integers(8, 64), quarter=st.integers(0, 16))
 def test_windows_cover_all_tokens_and_overlap(count: int, size: int, quarter: int) -> None:
     stride = min(quarter, size // 4)

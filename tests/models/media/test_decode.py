@@ -53,7 +53,7 @@ def ends_well(content: Content) -> None:
         decode(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(damaged_files())
 def test_a_damaged_file_is_decoded_or_refused(content: Content) -> None:
     ends_well(content)
