@@ -19,7 +19,7 @@ from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLab
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 128  # several batches of every model, and less than any model's queue
+_AT_ONCE = 128  # several batches of a model, and a part of its queue, which holds 512 unless its card says otherwise
 _LARGE_BYTES = 2**20  # above it, hashing would hold up the event loop for more than a millisecond
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from models.types import Item, Task
+from pipelines.errors import StoreUnavailableError
 from pipelines.formats.results import Result, result
 from pipelines.local import LocalModels
 from pipelines.prelabel import Flow, Request, pre_label_all
@@ -54,16 +55,18 @@ async def _label_drop(
                 models.use_of(model)  # loads it
             async with _run(store, str(drop)) as run_id:
                 start = time.perf_counter()
-                results = await _label_items(items, task, flow, run_id=run_id, on_done=on_done)
+                at_once = min(_ITEMS_AT_ONCE, *(settings.cards[m].limits.max_queue for m in settings.tasks[task]))
+                results = await _label_items(items, task, flow, run_id=run_id, at_once=at_once, on_done=on_done)
                 return results, time.perf_counter() - start
         finally:
             await models.close()
 
 
 async def _label_items(
-    items: Sequence[Item], task: Task, flow: Flow, *, run_id: str, on_done: Callable[[], None]
+    items: Sequence[Item], task: Task, flow: Flow, *, run_id: str, at_once: int, on_done: Callable[[], None]
 ) -> list[Result]:
-    slots = asyncio.Semaphore(_ITEMS_AT_ONCE)
+    """Label the items; at most ``at_once`` are on their way, so that no model's queue is ever full."""
+    slots = asyncio.Semaphore(at_once)
 
     async def label(item: Item) -> Result:
         async with slots:
@@ -71,8 +74,11 @@ async def _label_items(
         on_done()
         return result(outcome)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(label(item)) for item in items]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(label(item)) for item in items]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures  # the first ended the others; callers know it by its class
     return [task.result() for task in tasks]
 
 
@@ -83,7 +89,8 @@ async def _run(store: Store, name: str) -> AsyncIterator[str]:
     try:
         yield run_id
     except BaseException:
-        await store.finish_run(run_id, status="failed")
+        with suppress(StoreUnavailableError):  # which may be why the run has failed
+            await store.finish_run(run_id, status="failed")
         raise
     await store.finish_run(run_id)
 
