@@ -147,7 +147,9 @@ def test_a_short_queue_sheds_nothing_of_a_folder(tmp_path: Path, environment: di
     assert failed == ["invalid_text"]
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
 def test_a_store_that_goes_away_under_a_folder_is_an_expected_failure(
+    comes_back: bool,
     tmp_path: Path,
     environment: dict[str, str],
     block_database: Callable[[bool], None],
@@ -159,7 +161,8 @@ def test_a_store_that_goes_away_under_a_folder_is_an_expected_failure(
         if not blocked:
             blocked.append(True)
             block_database(True)
-        assert not await self.is_reachable()
+            assert not await self.is_reachable()
+            block_database(not comes_back)
         raise StoreUnavailableError
 
     monkeypatch.setattr(Store, "save", save)
