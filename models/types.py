@@ -122,12 +122,13 @@ class Item:
 class Content:
     """An item's bytes as fetched and not yet decoded: what crosses from the gateway to a model replica.
 
-    ``data`` holds the encoded image or audio file, or the text in UTF-8.
+    ``data`` holds the encoded image or audio file, or the text in UTF-8; ``digest`` is its sha256 in hex, once taken.
     """
 
     media: Media
     data: bytes
     prompts: Prompts = Prompts()
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from models.card import ModelCard
 from models.engine import Engine
 from models.errors import ModelError
 from models.media import MediaLimits, decode
-from models.types import Content, Prediction
+from models.types import Content, Prediction, Priority
 from pipelines.types import ModelUse
 
 
@@ -26,7 +27,10 @@ def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[E
     found = weights.find(card, lock=weights.read_locks(lock_file).get(weights.key(card)))
     adapter = load(card, found.path)
     use = ModelUse(name=card.name, version=card.version, weights_digest=found.digest, config_digest=card.digest())
-    return Engine(adapter, decode=partial(decode, limits=media), limits=card.limits), use
+    engine = Engine(
+        adapter, decode=partial(decode, limits=media), limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus))
+    )
+    return engine, use
 
 
 class LocalModels:
@@ -38,9 +42,11 @@ class LocalModels:
         self._media = media
         self._loaded: dict[str, tuple[Engine, ModelUse]] = {}
 
-    async def predict(self, model: str, content: Content) -> Prediction:
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
         engine, _ = self._get(model)
-        return await engine.predict(content)
+        return await engine.predict(content, priority=priority, deadline_s=deadline_s)
 
     async def are_ready(self) -> bool:
         """Whether every model is loaded and its engine runs."""

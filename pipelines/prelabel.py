@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from models.errors import ItemError, OverloadedError, PrelabelError
-from models.types import Content, Item, Prediction, Task
+from models.types import Content, Item, Prediction, Priority, Task
 from pipelines.policy import Policy
 from pipelines.tasks import TaskCard, chained, only, prompts_from, uncertainty
 from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLabel, Provenance
@@ -24,9 +24,14 @@ _LARGE_BYTES = 2**20  # above it, hashing would hold up the event loop for more 
 
 
 class Models(Protocol):
-    """The deployed models, in this process or behind handles."""
+    """The deployed models, in this process or behind handles.
 
-    async def predict(self, model: str, content: Content) -> Prediction: ...
+    ``deadline_s`` is how long from now the answer is of use; None for as long as it takes.
+    """
+
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction: ...
 
     def use_of(self, model: str) -> ModelUse: ...
 
@@ -52,6 +57,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Urgency:
+    """Whether somebody waits for an item, and until when, in the running loop's time."""
+
+    priority: Priority
+    deadline: float | None
+
+    def remaining_s(self) -> float | None:
+        return None if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """Everything the flow calls on its way."""
 
@@ -64,21 +80,26 @@ class Flow:
 
 
 async def pre_label_all(
-    requests: Sequence[Request | Failed], flow: Flow, *, run_id: str | None = None, deadline_s: float | None = None
+    requests: Sequence[Request | Failed],
+    flow: Flow,
+    *,
+    run_id: str | None = None,
+    priority: Priority = "interactive",
+    deadline_s: float | None = None,
 ) -> list[Outcome]:
     """Label items and store what came out, one outcome for each request, in order.
 
     Items go through side by side, at most 128 at once, so that one large call does not fill the models' queues; the
-    engines gather them into batches. An item that is not done ``deadline_s`` seconds from now fails with the code
-    timeout, the others are kept. What failed before it got here stays failed. Without a ``run_id`` they are a run of
-    their own.
+    engines gather them into batches, in which interactive items overtake bulk ones. An item that is not done
+    ``deadline_s`` seconds from now fails with the code timeout, the others are kept. What failed before it got here
+    stays failed. Without a ``run_id`` they are a run of their own.
 
     Raises:
         OverloadedError: the models' queues are so full that nothing got through; nothing is stored.
     """
     slots = asyncio.Semaphore(_AT_ONCE)
     outcomes = await asyncio.gather(
-        *(pre_label(request, flow, deadline_s=deadline_s, slots=slots) for request in requests)
+        *(pre_label(request, flow, priority=priority, deadline_s=deadline_s, slots=slots) for request in requests)
     )
     if outcomes and all(_is_shed(outcome) for outcome in outcomes):
         raise OverloadedError(message="every model's queue is full; try again later")
@@ -93,6 +114,7 @@ async def pre_label(
     request: Request | Failed,
     flow: Flow,
     *,
+    priority: Priority = "interactive",
     deadline_s: float | None = None,
     slots: AbstractAsyncContextManager[None] | None = None,
 ) -> Outcome:
@@ -100,8 +122,8 @@ async def pre_label(
     if isinstance(request, Failed):
         return request
     try:
-        async with asyncio.timeout(deadline_s), slots or nullcontext():
-            return await _label(request.item, request.task, flow)
+        async with asyncio.timeout(deadline_s) as limit, slots or nullcontext():
+            return await _label(request, flow, Urgency(priority=priority, deadline=limit.when()))
     except PrelabelError as err:
         failure = Failure(code=err.code, message=err.message)
     except TimeoutError:
@@ -114,17 +136,18 @@ async def pre_label(
     return Failed(item=request.item, task=request.task, failure=failure)
 
 
-async def _label(item: Item, task: Task, flow: Flow) -> Labelled:
+async def _label(request: Request, flow: Flow, urgency: Urgency) -> Labelled:
+    item, task = request.item, request.task
     card = _task_card(item, task, flow.tasks)
-    content = await flow.fetcher.fetch(item)
-    prediction, ran = await _predict(card, content, flow.models)
+    content = await _with_digest(await flow.fetcher.fetch(item))
+    prediction, ran = await _predict(card, content, flow.models, urgency)
     prediction = only(prediction, item.prompts.labels)
     pre_label = PreLabel(
         prediction=prediction,
         confidence=None,  # until a calibration has been fitted for this model version and task
         calibrated=False,
         uncertainty=uncertainty(task, prediction.signals),
-        provenance=await _provenance(task, ran, content, flow),
+        provenance=_provenance(task, ran, content, flow),
     )
     decision = flow.policies[task].decide(task, pre_label)
     return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
@@ -138,7 +161,9 @@ def _task_card(item: Item, task: Task, tasks: Mapping[Task, TaskCard]) -> TaskCa
     return tasks[task]
 
 
-async def _predict(card: TaskCard, content: Content, models: Models) -> tuple[Prediction, list[ModelUse]]:
+async def _predict(
+    card: TaskCard, content: Content, models: Models, urgency: Urgency
+) -> tuple[Prediction, list[ModelUse]]:
     """Run the task's models in order, and name those that ran.
 
     Prompts given by the caller stand in for the models that would make them. A model that finds nothing ends the chain.
@@ -146,7 +171,7 @@ async def _predict(card: TaskCard, content: Content, models: Models) -> tuple[Pr
     chain = card.models[-1:] if content.prompts.boxes or content.prompts.points else card.models
     whole, ran = Prediction(), list[ModelUse]()
     for model in chain:
-        prediction = await models.predict(model, content)
+        prediction = await models.predict(model, content, priority=urgency.priority, deadline_s=urgency.remaining_s())
         whole = chained(whole, prediction) if ran else prediction
         ran.append(models.use_of(model))
         if not prediction.annotations:
@@ -155,7 +180,7 @@ async def _predict(card: TaskCard, content: Content, models: Models) -> tuple[Pr
     return whole, ran
 
 
-async def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
+def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
     return Provenance(
         model=ran[-1].name,
         model_version=ran[-1].version,
@@ -164,11 +189,12 @@ async def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flo
         chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in ran),
         calibration_id=None,
         policy_id=flow.policies[task].id,
-        item_digest=await _sha256(content.data),
+        item_digest=content.digest or "",
         created_at=flow.clock(),
     )
 
 
-async def _sha256(data: bytes) -> str:
+async def _with_digest(content: Content) -> Content:
+    data = content.data
     digest = hashlib.sha256(data) if len(data) < _LARGE_BYTES else await asyncio.to_thread(hashlib.sha256, data)
-    return digest.hexdigest()
+    return replace(content, digest=digest.hexdigest())

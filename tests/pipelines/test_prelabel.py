@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models.errors import ItemError
-from models.types import Annotation, Box, BoxPrompt, Content, Item, Mask, Prediction, Prompts, Task
+from models.types import Annotation, Box, BoxPrompt, Content, Item, Mask, Prediction, Priority, Prompts, Task
 from pipelines.policy import ThresholdPolicy
 from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
 from pipelines.tasks import TaskCard
@@ -33,6 +33,7 @@ class Scripted:
 
     answers: dict[str, Callable[[Content], Prediction]] = field(default_factory=dict)
     asked: list[tuple[str, Content]] = field(default_factory=list)
+    urgencies: list[tuple[Priority, float | None]] = field(default_factory=list)
     saved: list[Outcome] = field(default_factory=list)
 
     async def fetch(self, item: Item) -> Content:
@@ -40,7 +41,10 @@ class Scripted:
             raise ItemError("not_found", "it is gone")
         return Content(media=item.media, data=(item.uri or "").encode(), prompts=item.prompts)
 
-    async def predict(self, model: str, content: Content) -> Prediction:
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
+        self.urgencies.append((priority, deadline_s))
         self.asked.append((model, content))
         if content.data == b"slow":
             await asyncio.Event().wait()
@@ -224,3 +228,15 @@ async def test_only_the_wanted_labels_are_kept_and_judged() -> None:
 
     assert [a.label for a in outcome.pre_label.prediction.annotations] == ["circle"]
     assert outcome.pre_label.prediction.signals["min_score"] == 0.9
+
+
+async def test_the_models_are_told_who_waits_and_how_long_is_left() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES, "outliner": masks})
+
+    await pre_label_all([an_image(task="segmentation")], a_flow(scripted), priority="bulk", deadline_s=30.0)
+
+    [(first, left), (second, less)] = scripted.urgencies
+    assert (first, second) == ("bulk", "bulk")
+    assert left is not None
+    assert less is not None
+    assert 0.0 < less <= left <= 30.0
