@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.card import ModelCard
+from serving.crashes import CrashLog
 from serving.deployments import application_name, model_application
 from serving.settings import Settings
 
@@ -40,19 +43,30 @@ class Gateway:
             yield service
 
 
-def build(settings: Settings) -> list[RunTarget]:
-    """Every application of the service, the models first."""
+def build(settings: Settings, *, folder: Path) -> list[RunTarget]:
+    """Every application of the service, the models first.
+
+    Args:
+        settings: what to deploy.
+        folder: this start's own, where a node keeps what its replicas tell their successors.
+    """
     from ray.serve import RunTarget
 
     targets = [
         RunTarget(
-            target=model_application(card, lock_file=settings.lock_file, media=settings.media),
+            target=model_application(
+                card, lock_file=settings.lock_file, media=settings.media, crashes=_crashes(settings, card, folder)
+            ),
             name=application_name(card),
             route_prefix=None,
         )
         for card in settings.models
     ]
     return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/")]
+
+
+def _crashes(settings: Settings, card: ModelCard, folder: Path) -> CrashLog:
+    return CrashLog(folder / "crashes" / application_name(card), most=settings.server.max_crashes)
 
 
 def _gateway(settings: Settings) -> Application:

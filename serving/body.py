@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import PrelabelError
+from models.errors import OverloadedError, PrelabelError
 from serving.errors import answer
 
 _LARGE_BYTES = 2**18  # above it, the body is checked in a thread
@@ -25,22 +25,28 @@ Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
 class BodyLimit:
     """ASGI middleware that refuses a body before more than ``max_bytes`` of it are in memory.
 
+    All bodies in work take at most ``max_bytes_at_once`` together; a body that would exceed that is refused for now.
     FastAPI's own limit answers in plain text, and before anybody can answer otherwise.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_at_once: int) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_bytes_at_once = max_bytes, max_bytes_at_once
+        self._bytes_at_once = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        left = self._max_bytes
+        received = 0
 
         async def counted() -> Message:
-            nonlocal left
+            nonlocal received
             message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
+            size = len(message.get("body", b""))
+            received += size
+            self._bytes_at_once += size
+            if received > self._max_bytes:
                 raise self._error()
+            if self._bytes_at_once > self._max_bytes_at_once:
+                raise OverloadedError(message="the calls in work fill the memory meant for them; try again later")
             return message
 
         app = self._app
@@ -48,7 +54,10 @@ class BodyLimit:
             declared = Headers(scope=scope).get("content-length", "0")
             if declared.isdigit() and int(declared) > self._max_bytes:
                 app = answer(413, self._error().code, self._error().message)
-        await app(scope, counted, send)
+        try:
+            await app(scope, counted, send)
+        finally:
+            self._bytes_at_once -= received
 
     def _error(self) -> PrelabelError:
         message = f"the body is larger than {self._max_bytes} bytes; send fewer items, or large media by uri"

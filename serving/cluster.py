@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -34,8 +35,8 @@ def running(settings: Settings) -> Iterator[str]:
     _end_in_order()
     with store_url(settings) as url:
         settings = with_changes(settings, "store", url=url)
-        with _ray(settings):
-            _deploy(settings)
+        with _ray(settings), tempfile.TemporaryDirectory(prefix="prelabel-run-") as folder:
+            _deploy(settings, Path(folder))
             host = settings.server.host
             yield f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
@@ -81,11 +82,11 @@ def _ray(settings: Settings) -> Iterator[None]:
                 ray.shutdown()
 
 
-def _deploy(settings: Settings) -> None:
+def _deploy(settings: Settings, folder: Path) -> None:
     from ray import serve
 
     try:
-        serve.run_many(build(settings))
+        serve.run_many(build(settings, folder=folder))
     except RuntimeError as err:
         raise ConfigError(f"the service could not be deployed: {_reason(err)}") from err
 

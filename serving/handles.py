@@ -12,29 +12,31 @@ from ray.serve.handle import DeploymentHandle
 
 from models.card import ModelCard
 from models.errors import ItemError, ModelError, OverloadedError, PrelabelError
-from models.types import Content, Prediction
+from models.types import Content, Prediction, Priority
 from pipelines.types import ModelUse
-from serving.deployments import DEPLOYMENT, application_name
+from serving.deployments import DEPLOYMENT, ReplicaState, application_name
 
-_READY_S = 5.0
+_ANSWER_S = 5.0
 
 
 class ServeModels:
     """The flow's Models protocol over one handle per model; one hop from here to a replica."""
 
-    def __init__(self, handles: Mapping[str, DeploymentHandle], uses: Mapping[str, ModelUse]) -> None:
+    def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
         self._handles = handles
-        self._uses = uses
+        self._uses: dict[str, ModelUse] = {}
 
     @classmethod
     async def connect(cls, cards: Mapping[str, ModelCard]) -> ServeModels:
         """Find every card's application and ask it what it runs."""
-        handles = {name: serve.get_deployment_handle(DEPLOYMENT, application_name(c)) for name, c in cards.items()}
-        uses = await asyncio.gather(*(handle.use.remote() for handle in handles.values()))
-        return cls(handles, dict(zip(handles, uses, strict=True)))
+        models = cls({name: serve.get_deployment_handle(DEPLOYMENT, application_name(c)) for name, c in cards.items()})
+        await models.states()
+        return models
 
-    async def predict(self, model: str, content: Content) -> Prediction:
-        response = self._handle(model).predict.remote(content)
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
+        response = self._handle(model).predict.remote(content, priority=priority, deadline_s=deadline_s)
         try:
             answer: Prediction | PrelabelError = await response
         except asyncio.CancelledError:
@@ -50,16 +52,30 @@ class ServeModels:
 
     def use_of(self, model: str) -> ModelUse:
         self._handle(model)
+        if model not in self._uses:
+            raise ModelError("model_stopped", f"model '{model}' has never run here; /v1/models says why")
         return self._uses[model]
 
+    async def states(self) -> dict[str, ReplicaState]:
+        """How one replica of every model does; one that does not answer within five seconds has that for a problem."""
+        states = dict(zip(self._handles, await asyncio.gather(*map(self._state, self._handles)), strict=True))
+        self._uses |= {name: state.use for name, state in states.items() if state.use is not None}
+        return states
+
     async def are_ready(self) -> bool:
-        """Whether every model answers within five seconds."""
+        """Whether every model answers and has no problem."""
+        return all(state.problem is None for state in (await self.states()).values())
+
+    async def _state(self, model: str) -> ReplicaState:
+        response = self._handle(model).state.remote()
         try:
-            async with asyncio.timeout(_READY_S):
-                await asyncio.gather(*(handle.use.remote() for handle in self._handles.values()))
-        except (RayError, RayServeException, TimeoutError):
-            return False
-        return True
+            return await asyncio.wait_for(response, _ANSWER_S)
+        except TimeoutError:
+            response.cancel()
+            problem = f"it has not answered for {_ANSWER_S:g} s"
+        except (RayError, RayServeException) as err:
+            problem = f"its replica went away: {type(err).__name__}"
+        return ReplicaState(use=None, engine=None, problem=problem)
 
     def _handle(self, model: str) -> DeploymentHandle:
         if model not in self._handles:

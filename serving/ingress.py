@@ -14,15 +14,17 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
-from models.types import MEDIA_OF_TASK, Annotation, Item, Prompts, Task
+from models.engine import EngineStats
+from models.types import MEDIA_OF_TASK, Annotation, Item, Priority, Prompts, Task
 from pipelines import prelabel
 from pipelines.formats.results import Result, result
 from pipelines.review import ReviewTask
 from pipelines.store.values import QueueOverview
-from pipelines.types import Failed, Failure, ModelUse, Outcome
+from pipelines.types import Failed, Failure, Outcome
 from serving import errors
 from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import BodyLimit, StrictRoute
+from serving.deployments import ReplicaState
 from serving.metrics import Metrics
 from serving.service import Service
 from serving.settings import ServerSettings
@@ -49,13 +51,15 @@ class ItemBody(Body):
 class PreLabelBody(Body):
     """Items to label.
 
-    ``labels`` keeps only these; ``deadline_s`` is how long the caller waits. Calls that name the same ``run`` store an
-    item of that run once, so that a call can be repeated; without it every call is a run of its own.
+    ``labels`` keeps only these; ``deadline_s`` is how long the caller waits. Items of a bulk call let those of
+    interactive ones go first. Calls that name the same ``run`` store an item of that run once, so that a call can be
+    repeated; without it every call is a run of its own.
     """
 
     items: list[ItemBody] = Field(min_length=1)
     labels: tuple[str, ...] = ()
     deadline_s: float | None = Field(default=None, gt=0)
+    priority: Priority = "interactive"
     run: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
     model_config = ConfigDict(
@@ -106,16 +110,22 @@ class SubmitBody(LeaseBody):
 
 
 class DeployedModel(BaseModel):
-    """A model as it runs: its card's facts and the digests of its bytes."""
+    """A model as it runs: its card's facts, the digests of its bytes, and how one of its replicas does.
+
+    ``problem`` says why it does not answer; ``engine`` counts since that replica's start.
+    """
 
     name: str
     version: str
     task: Task
     adapter: str
     precision: str
-    weights_digest: str
+    weights_digest: str | None
     config_digest: str
     calibrated: bool = False
+    ready: bool
+    problem: str | None
+    engine: EngineStats | None
 
 
 def _service(request: Request) -> Service:
@@ -167,7 +177,9 @@ async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) ->
 async def _outcomes(body: PreLabelBody, service: Service, deadline_s: float) -> list[Outcome]:
     run_id = await service.store.start_run("online", run_id=body.run) if body.run else None
     requests = await asyncio.to_thread(lambda: [_request(item, body.labels) for item in body.items])
-    return await prelabel.pre_label_all(requests, service.flow, run_id=run_id, deadline_s=deadline_s)
+    return await prelabel.pre_label_all(
+        requests, service.flow, run_id=run_id, priority=body.priority, deadline_s=deadline_s
+    )
 
 
 def _request(body: ItemBody, labels: tuple[str, ...]) -> prelabel.Request | Failed:
@@ -200,19 +212,23 @@ def _with_data(item: Item, data: bytes) -> Item:
 
 @_v1.get("/models", tags=["models"])
 async def models(service: ServiceOf) -> dict[str, list[DeployedModel]]:
-    """The deployed models, down to the digests of their bytes."""
-    return {"models": [_deployed(card, service.models.use_of(card.name)) for card in service.settings.models]}
+    """The deployed models, down to the digests of their bytes, and how they do."""
+    states = await service.models.states()
+    return {"models": [_deployed(card, states[card.name]) for card in service.settings.models]}
 
 
-def _deployed(card: ModelCard, use: ModelUse) -> DeployedModel:
+def _deployed(card: ModelCard, state: ReplicaState) -> DeployedModel:
     return DeployedModel(
         name=card.name,
         version=card.version,
         task=card.task,
         adapter=card.adapter,
         precision=card.precision,
-        weights_digest=use.weights_digest,
-        config_digest=use.config_digest,
+        weights_digest=state.use.weights_digest if state.use else None,
+        config_digest=card.digest(),
+        ready=state.problem is None,
+        problem=state.problem,
+        engine=state.engine,
     )
 
 
@@ -285,7 +301,7 @@ def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:
     api = FastAPI(title="prelabel", summary="First labels for raw data.", version="1", lifespan=lifespan)
     api.state.max_json_depth = server.max_json_depth
     api.state.metrics = Metrics()
-    api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes)
+    api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes, max_bytes_at_once=server.max_bodies_bytes)
     if server.api_keys:
         api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
     else:

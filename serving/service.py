@@ -11,14 +11,18 @@ from typing import Protocol
 from models.errors import ConfigError
 from pipelines.fetch import Fetcher
 from pipelines.prelabel import Flow, Models
+from pipelines.reuse import SharedModels
 from pipelines.review import ReviewQueue
 from pipelines.store.embedded import embedded_postgres
 from pipelines.store.store import Store
+from serving.deployments import ReplicaState
 from serving.settings import Settings
 
 
 class DeployedModels(Models, Protocol):
-    """Models that can also say whether they all answer."""
+    """Models that can also say how they do."""
+
+    async def states(self) -> dict[str, ReplicaState]: ...
 
     async def are_ready(self) -> bool: ...
 
@@ -59,7 +63,7 @@ async def flow_over(settings: Settings, models: Models, store: Store) -> AsyncIt
     async with Fetcher(settings.fetch) as fetcher:
         yield Flow(
             fetcher=fetcher,
-            models=models,
+            models=SharedModels(models),
             tasks=settings.task_cards,
             policies=settings.policies,
             store=store,

@@ -33,17 +33,21 @@ class ServerSettings(Section):
     """Where the service listens and what a request may be.
 
     ``api_keys`` holds the lines that ``prelabel key`` prints: a key's id and the sha256 of its secret. Without any,
-    the service answers everybody, and therefore starts on loopback addresses only.
+    the service answers everybody, and therefore starts on loopback addresses only. Bodies of at most
+    ``max_bodies_bytes`` are in work at the same time, then calls are refused with 429. A model that dies
+    ``max_crashes`` times within ten minutes is not started again.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=64 * 2**20, gt=0)
+    max_bodies_bytes: int = Field(default=2**30, gt=0)
     max_json_depth: int = Field(default=32, gt=0)
     max_items: int = Field(default=1_000, gt=0)
     default_deadline_s: float = Field(default=60.0, gt=0)
     max_deadline_s: float = Field(default=600.0, gt=0)
+    max_crashes: int = Field(default=3, gt=0)
 
     @property
     def is_loopback(self) -> bool:

@@ -10,9 +10,10 @@ import httpx
 
 from models.card import ModelCard
 from models.errors import ItemError, OverloadedError
-from models.types import Annotation, Content, Prediction, TextSpan
+from models.types import Annotation, Content, Prediction, Priority, TextSpan
 from pipelines.policy import ThresholdPolicy
 from pipelines.types import ModelUse
+from serving.deployments import ReplicaState
 from serving.ingress import make_api
 from serving.service import Service, open_service
 from serving.settings import ServerSettings, Settings, StoreSettings
@@ -23,7 +24,9 @@ class ObedientModels:
 
     is_up = True
 
-    async def predict(self, model: str, content: Content) -> Prediction:
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
         match content.data.decode():
             case "fail":
                 raise ItemError("model_failed", "told to fail")
@@ -37,6 +40,10 @@ class ObedientModels:
 
     def use_of(self, model: str) -> ModelUse:
         return ModelUse(name=model, version="1", weights_digest="w" * 64, config_digest="c" * 64)
+
+    async def states(self) -> dict[str, ReplicaState]:
+        problem = None if self.is_up else "told to be down"
+        return {"tagger": ReplicaState(use=self.use_of("tagger"), engine=None, problem=problem)}
 
     async def are_ready(self) -> bool:
         return self.is_up
