@@ -15,17 +15,19 @@ from models.engine import Engine
 from models.errors import ModelError
 from models.media import MediaLimits, decode
 from models.types import Content, Prediction, Priority
+from models.warm_up import warm_up
 from pipelines.types import ModelUse
 
 
 def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[Engine, ModelUse]:
-    """Check the card's weights, build its adapter and put an engine around it.
+    """Check the card's weights, build its adapter, run it once, and put an engine around it.
 
     Raises:
-        ModelError: the weights are missing, changed, unsafe, or do not fit the card.
+        ModelError: the weights are missing, changed, unsafe, or do not fit the card, or the model cannot run here.
     """
     found = weights.find(card, lock=weights.read_locks(lock_file).get(weights.key(card)))
     adapter = load(card, found.path)
+    warm_up(adapter, card)
     use = ModelUse(name=card.name, version=card.version, weights_digest=found.digest, config_digest=card.digest())
     engine = Engine(
         adapter, decode=partial(decode, limits=media), limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,20 +21,34 @@ from serving.settings import ServerSettings, Settings, StoreSettings
 
 
 class ObedientModels:
-    """Labels a text with the score it names; "fail" fails, "full" is overloaded, "nothing" has no labels."""
+    """Labels a text with the score it names.
 
-    is_up = True
+    "fail" fails, "full" is overloaded, "nothing" has no labels, "wait" sets ``waits`` until it ``goes_on``;
+    any longer text has no labels either.
+    """
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.waits, self.goes_on = asyncio.Event(), asyncio.Event()
+        self.urgencies: list[tuple[Priority, float | None]] = []
 
     async def predict(
         self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
     ) -> Prediction:
+        self.urgencies.append((priority, deadline_s))
         match content.data.decode():
+            case "wait":
+                self.waits.set()
+                await self.goes_on.wait()
+                return Prediction()
             case "fail":
                 raise ItemError("model_failed", "told to fail")
             case "full":
                 raise OverloadedError
             case "nothing":
                 return Prediction(signals={"no_miss": 0.95})
+            case text if len(text) > 10:
+                return Prediction()
             case text:
                 span = Annotation(id="0", label="person", geometry=TextSpan(start=0, end=3), score=float(text))
                 return Prediction(annotations=(span,), signals={"min_score": float(text)})

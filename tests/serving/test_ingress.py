@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 
@@ -198,6 +199,48 @@ async def test_readiness_follows_the_models(postgres_url: str) -> None:
         alive = await client.get("/healthz")
 
     assert (up.status_code, down.status_code, alive.status_code) == (200, 503, 200)
+
+
+async def test_a_model_that_has_stopped_says_why(postgres_url: str) -> None:
+    models = ObedientModels()
+    async with a_client(settings_with(postgres_url), models) as client:
+        [running] = (await client.get("/v1/models")).json()["models"]
+        models.is_up = False
+        [stopped] = (await client.get("/v1/models")).json()["models"]
+
+    assert (running["ready"], running["problem"]) == (True, None)
+    assert (stopped["ready"], stopped["problem"]) == (False, "told to be down")
+
+
+async def test_bodies_that_together_fill_their_memory_are_refused_for_now(postgres_url: str) -> None:
+    models = ObedientModels()
+    body = texts("wait", "x" * 60_000)
+    async with a_client(settings_with(postgres_url, max_bodies_bytes=100_000), models) as client:
+        waiting = asyncio.create_task(client.post("/v1/prelabel", json=body))
+        await models.waits.wait()
+        refused = await client.post("/v1/prelabel", json=body)
+        models.goes_on.set()
+        answered = await waiting
+        again = await client.post("/v1/prelabel", json=body)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (answered.status_code, again.status_code) == (200, 200)
+
+
+async def test_a_calls_priority_and_deadline_reach_the_models(postgres_url: str) -> None:
+    models = ObedientModels()
+    async with a_client(settings_with(postgres_url), models) as client:
+        await client.post("/v1/prelabel", json=texts("0.9") | {"priority": "bulk", "deadline_s": 20})
+        await client.post("/v1/prelabel", json=texts("0.9"))
+        refused = await client.post("/v1/prelabel", json=texts("0.9") | {"priority": "urgent"})
+
+    [(bulk, bulk_s), (interactive, interactive_s)] = models.urgencies
+    assert (bulk, interactive) == ("bulk", "interactive")
+    assert bulk_s is not None
+    assert interactive_s is not None
+    assert bulk_s <= 20 < interactive_s <= 60
+    assert refused.status_code == 422
 
 
 async def test_a_store_that_is_away_is_said_to_be_and_comes_back(

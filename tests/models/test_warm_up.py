@@ -1,0 +1,50 @@
+"""Checks that a model runs once before it serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.adapter import load
+from models.card import BatchLimits, ModelCard, read_card
+from models.errors import ModelError
+from models.warm_up import warm_up
+from tests.models.test_engine import Echo
+
+WEIGHTS = Path(__file__).parents[2] / "models" / "demo" / "weights"
+A_CARD = ModelCard(name="echo", task="ner", adapter="token_classification", weights="unused")
+EIGHT_TO_A_BATCH = BatchLimits(max_items=100, max_cost=8.9 * 93)
+
+
+def an_echo() -> Echo:
+    adapter = Echo()
+    adapter.gate.set()
+    return adapter
+
+
+@pytest.mark.parametrize("name", ["detection", "segmentation", "ner", "speech"])
+def test_every_demo_model_takes_its_example(name: str) -> None:
+    card = read_card(WEIGHTS / name / "card.yaml")
+
+    warm_up(load(card, WEIGHTS / name), card)
+
+
+@pytest.mark.parametrize(("num_gpus", "sizes"), [(0.0, [1]), (0.5, [1, 2, 4, 8])])
+def test_a_gpu_is_warmed_up_for_every_size_of_batch_within_the_limits(num_gpus: float, sizes: list[int]) -> None:
+    adapter = an_echo()
+
+    warm_up(adapter, replace(A_CARD, num_gpus=num_gpus, limits=EIGHT_TO_A_BATCH))
+
+    assert [len(batch) for batch in adapter.batches] == sizes
+
+
+def test_a_model_that_cannot_run_here_says_so_before_it_serves() -> None:
+    adapter = an_echo()
+    adapter.fault = "no kernel image is available"
+
+    with pytest.raises(ModelError, match="'echo' failed on its first item: RuntimeError: no kernel image") as failure:
+        warm_up(adapter, A_CARD)
+
+    assert failure.value.code == "warm_up_failed"
