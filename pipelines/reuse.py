@@ -1,15 +1,21 @@
-"""Computes identical work in flight once."""
+"""Computes identical work once: what is in flight is shared, what is kept is read."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
-from models.errors import ItemError
+from pydantic import TypeAdapter
+
+from models.errors import ItemError, PrelabelError
 from models.types import Content, Prediction, Priority, Prompts
 from pipelines.prelabel import Models
 from pipelines.types import ModelUse
 
+_PROMPTS = TypeAdapter(Prompts)
 _Key = tuple[str, str, Prompts, Priority]
 
 
@@ -73,3 +79,39 @@ class SharedModels:
     def _forget(self, key: _Key, shared: _Shared) -> None:
         if self._in_flight.get(key) is shared:
             del self._in_flight[key]
+
+
+class Keeps(Protocol):
+    """What remembers answers (pipelines/store/results.py)."""
+
+    async def find(self, question: str) -> Prediction | None: ...
+
+    async def keep(self, question: str, prediction: Prediction) -> None: ...
+
+
+class KeptModels:
+    """Models whose answers are kept and given again to the same question: content, prompts, weights, configuration."""
+
+    def __init__(self, models: Models, kept: Keeps) -> None:
+        self._models, self._kept = models, kept
+
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
+        question = _question(self._models.use_of(model), content)
+        if (known := await self._kept.find(question)) is not None:
+            return known
+        prediction = await self._models.predict(model, content, priority=priority, deadline_s=deadline_s)
+        with suppress(PrelabelError):  # the answer is here; that it cannot be kept is no reason to withhold it
+            await self._kept.keep(question, prediction)
+        return prediction
+
+    def use_of(self, model: str) -> ModelUse:
+        return self._models.use_of(model)
+
+
+def _question(use: ModelUse, content: Content) -> str:
+    """A digest of all that shapes the answer."""
+    digest = content.digest or hashlib.sha256(content.data).hexdigest()
+    parts = (use.weights_digest, use.config_digest, content.media, digest, _PROMPTS.dump_json(content.prompts).decode())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

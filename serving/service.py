@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from models.errors import ConfigError
 from pipelines.fetch import Fetcher
 from pipelines.prelabel import Flow, Models
-from pipelines.reuse import SharedModels
+from pipelines.reuse import KeptModels, SharedModels
 from pipelines.review import ReviewQueue
 from pipelines.store.embedded import embedded_postgres
+from pipelines.store.results import Results
 from pipelines.store.store import Store
 from serving.deployments import ReplicaState
 from serving.settings import Settings
@@ -60,6 +61,10 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
 @asynccontextmanager
 async def flow_over(settings: Settings, models: Models, store: Store) -> AsyncIterator[Flow]:
     """The flow with the settings' tasks and policies."""
+    if settings.store.reuse_days:
+        kept = Results(store, most_age=timedelta(days=settings.store.reuse_days))
+        await kept.drop_old()
+        models = KeptModels(models, kept)
     async with Fetcher(settings.fetch) as fetcher:
         yield Flow(
             fetcher=fetcher,

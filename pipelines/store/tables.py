@@ -63,6 +63,15 @@ contents = Table(
     Column("created_at", _moment, nullable=False, server_default=_now),
 )
 
+results = Table(
+    "results",
+    metadata,
+    Column("question", Text, primary_key=True),
+    Column("prediction", LargeBinary, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    Index("results_by_age", "created_at"),
+)
+
 prelabels = Table(
     "prelabels",
     metadata,

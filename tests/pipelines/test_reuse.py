@@ -1,17 +1,21 @@
-"""Checks that equal questions in flight are answered by one computation."""
+"""Checks that equal questions are answered by one computation, and that kept answers are given again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
 from models.errors import ItemError
 from models.types import BoxPrompt, Content, Prediction, Priority, Prompts
-from pipelines.reuse import SharedModels
+from pipelines.reuse import KeptModels, SharedModels
+from pipelines.store.results import Results
+from pipelines.store.store import Store
 from pipelines.types import ModelUse
+from tests.pipelines.builders import an_annotation
 
 PATIENCE_S = 10.0
 BOX = Prompts(boxes=(BoxPrompt(xyxy=(0.0, 0.0, 1.0, 1.0)),))
@@ -24,6 +28,7 @@ class Gated:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str | None, Prompts, Priority]] = field(default_factory=list)
     cancelled: int = 0
+    weights: str = "w"
 
     async def predict(
         self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
@@ -39,7 +44,7 @@ class Gated:
         return Prediction(signals={"asked": float(len(self.asked))})
 
     def use_of(self, model: str) -> ModelUse:
-        return ModelUse(name=model, version="1", weights_digest="w", config_digest="c")
+        return ModelUse(name=model, version="1", weights_digest=self.weights, config_digest="c")
 
 
 def a_content(digest: str | None = "a", *, prompts: Prompts = Prompts()) -> Content:
@@ -158,3 +163,63 @@ async def test_a_failure_reaches_everybody_who_waits() -> None:
     inner.gate.set()
 
     assert [type(answer) for answer in await asking] == [ItemError] * 3
+
+
+def kept_in(store: Store, inner: Gated, *, days: float = 1.0) -> KeptModels:
+    inner.gate.set()
+    return KeptModels(inner, Results(store, most_age=timedelta(days=days)))
+
+
+async def test_a_kept_answer_is_given_again_as_it_was(store: Store) -> None:
+    inner = Gated()
+    models = kept_in(store, inner)
+
+    first = await models.predict("m", a_content(), priority="interactive", deadline_s=None)
+    again = await models.predict("m", a_content(), priority="bulk", deadline_s=None)
+
+    assert first == again
+    assert len(inner.asked) == 1
+
+
+async def test_other_prompts_contents_and_weights_are_other_questions(store: Store) -> None:
+    inner = Gated()
+    models = kept_in(store, inner)
+    for content in (a_content(), a_content("b"), a_content(prompts=BOX)):
+        await models.predict("m", content, priority="interactive", deadline_s=None)
+
+    inner.weights = "changed"
+    await models.predict("m", a_content(), priority="interactive", deadline_s=None)
+
+    assert len(inner.asked) == 4
+
+
+async def test_an_answer_that_is_too_old_is_not_given_and_is_dropped(store: Store) -> None:
+    inner = Gated()
+    await kept_in(store, inner).predict("m", a_content(), priority="interactive", deadline_s=None)
+
+    await kept_in(store, inner, days=0.0).predict("m", a_content(), priority="interactive", deadline_s=None)
+
+    assert len(inner.asked) == 2
+    assert await Results(store, most_age=timedelta(days=1)).drop_old() == 0
+    assert await Results(store, most_age=timedelta(0)).drop_old() == 1
+
+
+async def test_what_json_cannot_hold_is_not_kept(store: Store) -> None:
+    kept = Results(store, most_age=timedelta(days=1))
+
+    await kept.keep("not finite", Prediction(signals={"min_score": float("nan")}))
+    await kept.keep("with a NUL", Prediction(annotations=(an_annotation(label="a\x00b"),)))
+
+    assert await kept.find("not finite") is None
+    assert await kept.find("with a NUL") == Prediction(annotations=(an_annotation(label="a\x00b"),))
+
+
+async def test_a_store_that_is_away_costs_no_answer(store: Store, block_database: Callable[[bool], None]) -> None:
+    inner = Gated()
+    models = kept_in(store, inner)
+    block_database(True)
+
+    answer = await models.predict("m", a_content(), priority="interactive", deadline_s=None)
+    block_database(False)
+
+    assert answer == Prediction(signals={"asked": 1.0})
