@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,9 @@ from models.card import ModelCard
 from models.engine import Engine, EngineStats
 from models.errors import ModelError, PrelabelError
 from models.media import MediaLimits
-from models.types import Content, Prediction, Priority
 from pipelines.local import load_engine
 from pipelines.types import ModelUse
+from serving.bundles import Answer, Asked
 from serving.crashes import CrashLog
 
 if TYPE_CHECKING:
@@ -59,14 +60,15 @@ class ModelReplica:
             self._crashes.ended()
             raise
 
-    async def predict(
-        self, content: Content, *, priority: Priority, deadline_s: float | None
-    ) -> Prediction | PrelabelError:
-        """Label one item. A failure comes back as a value: an exception would cross the wire wrapped in Ray's own."""
+    async def predict(self, asked: Sequence[Asked]) -> list[Answer]:
+        """Label items. A failure comes back as a value: an exception would cross the wire wrapped in Ray's own."""
+        return await asyncio.gather(*map(self._answer, asked))
+
+    async def _answer(self, asked: Asked) -> Answer:
         if self._engine is None:
             return ModelError("model_stopped", f"this model is stopped: {self._problem}")
         try:
-            return await self._engine.predict(content, priority=priority, deadline_s=deadline_s)
+            return await self._engine.predict(asked.content, priority=asked.priority, deadline_s=asked.deadline_s)
         except PrelabelError as err:
             return err
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ray import serve
 from ray.exceptions import RayError
@@ -14,6 +15,7 @@ from models.card import ModelCard
 from models.errors import ItemError, ModelError, OverloadedError, PrelabelError
 from models.types import Content, Prediction, Priority
 from pipelines.types import ModelUse
+from serving.bundles import Answer, Asked, Bundles
 from serving.deployments import DEPLOYMENT, ReplicaState, application_name
 
 _ANSWER_S = 5.0
@@ -22,23 +24,35 @@ _ANSWER_S = 5.0
 class ServeModels:
     """The flow's Models protocol over one handle per model; one hop from here to a replica."""
 
-    def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
+    def __init__(self, handles: Mapping[str, DeploymentHandle], cards: Mapping[str, ModelCard]) -> None:
         self._handles = handles
+        self._bundles = {
+            name: Bundles(partial(self._call, name), most_items=cards[name].limits.max_items) for name in handles
+        }
         self._uses: dict[str, ModelUse] = {}
 
     @classmethod
     async def connect(cls, cards: Mapping[str, ModelCard]) -> ServeModels:
         """Find every card's application and ask it what it runs."""
-        models = cls({name: serve.get_deployment_handle(DEPLOYMENT, application_name(c)) for name, c in cards.items()})
+        handles = {name: serve.get_deployment_handle(DEPLOYMENT, application_name(c)) for name, c in cards.items()}
+        models = cls(handles, cards)
         await models.states()
         return models
 
     async def predict(
         self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
     ) -> Prediction:
-        response = self._handle(model).predict.remote(content, priority=priority, deadline_s=deadline_s)
+        self._handle(model)
+        asked = Asked(content=content, priority=priority, deadline_s=deadline_s)
+        answer = await self._bundles[model].ask(asked)
+        if isinstance(answer, PrelabelError):
+            raise answer
+        return answer
+
+    async def _call(self, model: str, asked: Sequence[Asked]) -> Sequence[Answer]:
+        response = self._handle(model).predict.remote(asked)
         try:
-            answer: Prediction | PrelabelError = await response
+            return await response
         except asyncio.CancelledError:
             response.cancel()  # a timeout of ours does not reach the replica by itself
             raise
@@ -46,9 +60,6 @@ class ServeModels:
             raise OverloadedError from err
         except (RayError, RayServeException) as err:
             raise ItemError("model_failed", f"model '{model}' went away while it worked on this item") from err
-        if isinstance(answer, PrelabelError):
-            raise answer
-        return answer
 
     def use_of(self, model: str) -> ModelUse:
         self._handle(model)

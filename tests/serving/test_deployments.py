@@ -14,6 +14,7 @@ import pytest
 
 from models.errors import PrelabelError
 from models.types import Content, Prediction
+from serving.bundles import Asked
 from serving.crashes import CrashLog
 from serving.deployments import ModelReplica
 from tests.serving.fragile import FAULT, fail_to_open, open_engine
@@ -38,7 +39,8 @@ async def a_replica(folder: Path) -> AsyncIterator[ModelReplica]:
 
 
 async def ask(replica: ModelReplica, text: str) -> Prediction | PrelabelError:
-    return await replica.predict(content(text), priority="interactive", deadline_s=None)
+    [answer] = await replica.predict([Asked(content=content(text), priority="interactive", deadline_s=None)])
+    return answer
 
 
 async def test_a_lost_device_fails_the_health_check_and_is_noted_once(tmp_path: Path) -> None:
