@@ -49,7 +49,7 @@ class ThresholdPolicy:
 
     @property
     def id(self) -> str:
-        return "thresholds-" + hashlib.sha256(TypeAdapter(ThresholdPolicy).dump_json(self)).hexdigest()[:12]
+        return "thresholds-" + hashlib.sha256(_POLICY.dump_json(self)).hexdigest()[:12]
 
     def decide(self, task: Task, pre_label: PreLabel) -> Decision:
         prediction = pre_label.prediction
@@ -109,6 +109,9 @@ class ThresholdPolicy:
             propensity=0.0,
             draw=None,
         )
+
+
+_POLICY = TypeAdapter(ThresholdPolicy)  # built once: it costs a millisecond, and every decision names its policy
 
 
 def _named(annotation: Annotation) -> str:
