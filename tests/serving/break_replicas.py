@@ -1,4 +1,4 @@
-"""Breaks a replica's device, then kills its successor, in a Ray cluster of its own, and prints what came of it."""
+"""Breaks a replica's device, kills its successor, leaves the next without a device, and prints what came of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -20,13 +21,13 @@ from models.types import Content
 from serving.crashes import CrashLog
 from serving.deployments import application, application_name
 from serving.handles import ServeModels
-from tests.serving.fragile import open_engine
+from tests.serving.fragile import open_unless
 
 CARD = ModelCard(name="fragile", task="ner", adapter="token_classification", weights="unused", num_cpus=0.1)
 PATIENCE_S = 60.0
 
 
-async def scenario(crashes: Path) -> dict[str, str | float]:
+async def scenario(crashes: Path, no_device: Path) -> dict[str, str | float]:
     models = await ServeModels.connect({CARD.name: CARD})
 
     async def answer_to(text: str) -> str:
@@ -52,9 +53,15 @@ async def scenario(crashes: Path) -> dict[str, str | float]:
     saw["seconds_until_red"] = time.monotonic() - broken_at
     await until(models.are_ready)
     saw["replaced"], saw["killed"] = await answer_to("fine"), living(crashes)
-    os.kill(int(living(crashes)), signal.SIGKILL)  # as the kernel does when memory runs out
+    kill(living(crashes), no_device)
     await until(is_stopped)
     return saw | {"stopped": await answer_to("fine"), "problem": await problem()}
+
+
+def kill(process_id: str, no_device: Path) -> None:
+    """End a replica as the kernel does when memory runs out; its successor will find no device."""
+    no_device.touch()
+    os.kill(int(process_id), signal.SIGKILL)
 
 
 def living(crashes: Path) -> str:
@@ -72,9 +79,10 @@ def main(folder: Path) -> None:
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20)
     try:
         serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
-        log = CrashLog(folder / "crashes", most=2)
-        serve.run(application(CARD, open_engine, log), name=application_name(CARD), route_prefix=None)
-        saw = asyncio.run(scenario(folder / "crashes"))
+        log, no_device = CrashLog(folder / "crashes", most=3), folder / "no-device"
+        replica = application(CARD, partial(open_unless, no_device), log)
+        serve.run(replica, name=application_name(CARD), route_prefix=None)
+        saw = asyncio.run(scenario(folder / "crashes", no_device))
     finally:
         serve.shutdown()
         ray.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.card import BatchLimits
 from models.engine import Engine
@@ -11,6 +12,7 @@ from models.types import Annotation, Content, Payload, Prediction, TextPayload, 
 from pipelines.types import ModelUse
 
 FAULT = "CUDA error: an illegal memory access was encountered"
+NO_DEVICE = "no CUDA-capable device is detected"
 
 
 @dataclass(frozen=True)
@@ -41,5 +43,8 @@ def open_engine() -> tuple[Engine, ModelUse]:
     return Engine(Fragile(), decode=decode, limits=BatchLimits()), use
 
 
-def fail_to_open() -> tuple[Engine, ModelUse]:
-    raise RuntimeError("no kernel image is available for execution on the device")
+def open_unless(flag: Path) -> tuple[Engine, ModelUse]:
+    """The engine, until the flag exists: then the device cannot be opened any more."""
+    if flag.exists():
+        raise RuntimeError(NO_DEVICE)
+    return open_engine()
