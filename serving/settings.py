@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -33,11 +33,13 @@ class ServerSettings(Section):
     """Where the service listens and what a request may be.
 
     ``api_keys`` holds the lines that ``prelabel key`` prints: a key's id and the sha256 of its secret. Without any,
-    the service answers everybody, and therefore starts on loopback addresses only.
+    the service answers everybody, and therefore starts on loopback addresses only. ``ingress`` is what stands before
+    the gateway: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only).
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    ingress: Literal["proxy", "haproxy"] = "proxy"
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=64 * 2**20, gt=0)
     max_json_depth: int = Field(default=32, gt=0)
