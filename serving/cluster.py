@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from models.errors import ConfigError
 from serving.app import build
+from serving.ray_flags import LOOPBACK, flags
 from serving.service import store_url
-from serving.settings import Settings, check_port, with_changes
+from serving.settings import ServerSettings, Settings, check_port, with_changes
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 
@@ -35,8 +37,8 @@ def running(settings: Settings) -> Iterator[str]:
     _end_in_order()
     with store_url(settings) as url:
         settings = with_changes(settings, "store", url=url)
-        with _ray(settings), tempfile.TemporaryDirectory(prefix="prelabel-run-") as folder:
-            _deploy(settings, Path(folder))
+        with _ray(settings) as folder:
+            _deploy(settings, folder)
             host = settings.server.host
             yield f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
@@ -48,9 +50,16 @@ def _end_in_order() -> None:
 
 
 @contextmanager
-def _ray(settings: Settings) -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+def _ray(settings: Settings) -> Iterator[Path]:
+    """A cluster of this start alone, and a folder for what it writes."""
+    with tempfile.TemporaryDirectory(prefix="prelabel-", dir="/tmp") as folder:  # sockets need short paths
+        os.environ.update(flags(settings.server, Path(folder)))
+        with _cluster(settings):
+            yield Path(folder)
+
+
+@contextmanager
+def _cluster(settings: Settings) -> Iterator[None]:
     import ray
     from ray import serve
 
@@ -69,7 +78,7 @@ def _ray(settings: Settings) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         serve.start(
-            http_options={"host": settings.server.host, "port": settings.server.port},
+            http_options=_http_options(settings.server),
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
         yield
@@ -80,6 +89,16 @@ def _ray(settings: Settings) -> Iterator[None]:
                 serve.shutdown()
             finally:
                 ray.shutdown()
+
+
+def _http_options(server: ServerSettings) -> dict[str, Any]:
+    return {
+        # Behind HAProxy, which listens on the service's host, everything of Serve is for this machine alone.
+        "host": LOOPBACK if server.ingress == "haproxy" else server.host,
+        "port": server.port,
+        # Only what hangs gets there: the flow answers by its own deadline, at most this.
+        "request_timeout_s": server.max_deadline_s + 30.0,
+    }
 
 
 def _deploy(settings: Settings, folder: Path) -> None:

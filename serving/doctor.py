@@ -13,7 +13,8 @@ from typing import Literal
 from models import weights
 from models.card import ModelCard
 from models.errors import ConfigError, PrelabelError
-from serving.settings import Settings, check_port
+from serving import listeners
+from serving.settings import ServerSettings, Settings, check_port
 
 _LIBRARIES = ("ray", "torch", "torchvision", "transformers", "segment-anything", "faster-whisper", "ctranslate2")
 
@@ -34,7 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_libraries(),
         *(weights_finding(card, settings.lock_file) for card in settings.models),
         _store(settings),
-        _port(settings),
+        *_ports(settings.server),
     ]
 
 
@@ -93,11 +94,41 @@ def _store(settings: Settings) -> Finding:
     return Finding(subject="store", state="ok", text=f"{kind}; {pending} reviews pending")
 
 
-def _port(settings: Settings) -> Finding:
-    server = settings.server
+def _ports(server: ServerSettings) -> Iterator[Finding]:
+    """What is open to whom: as it would be after a start, or as it is while a service runs."""
+    running = listeners.owner(server.port, program="prelabel")
+    if running is None:
+        yield _front(server)
+        yield from _inner_ports(server)
+        return
+    listening = listeners.of_tree(running)
+    text = f"{server.host}:{server.port} is served by prelabel already (process {running})"
+    yield Finding(subject="port", state="bad", text=f"{text}; end it, or set server.port")
+    inside = sum(listener.is_loopback for listener in listening)
+    yield Finding(subject="ports", state="ok", text=f"{inside} are open to this machine only")
+    for listener in listening:
+        if not listener.is_loopback:
+            text = f"{listener.port} of {listener.process} (process {listener.pid}) is open on {listener.address}"
+            yield Finding(subject="ports", state="note", text=text)
+
+
+def _front(server: ServerSettings) -> Finding:
     try:
         check_port(server)
     except ConfigError as err:
         return Finding(subject="port", state="bad", text=err.message)
     who = "this machine only" if server.is_loopback else "everybody who reaches it, with an API key"
-    return Finding(subject="port", state="ok", text=f"{server.host}:{server.port} is free; open to {who}")
+    text = f"{server.host}:{server.port} is free; open to {who}, by {server.ingress}"
+    return Finding(subject="port", state="ok", text=text)
+
+
+def _inner_ports(server: ServerSettings) -> Iterator[Finding]:
+    inside = "Ray's cluster, workers and metrics"
+    if server.ingress == "haproxy":
+        inside += "; the way from HAProxy to the replicas (some ports between 20000 and 32000)"
+    yield Finding(subject="ports", state="ok", text=f"open to this machine only: {inside}")
+    text = (
+        "each replica takes calls of other replicas on one port of all interfaces, which Ray Serve 2.60 cannot narrow; "
+        "it asks for Ray's token (~/.ray/auth_token) before it reads anything; a firewall keeps strangers off"
+    )
+    yield Finding(subject="ports", state="note", text=text)

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -33,13 +33,15 @@ class ServerSettings(Section):
     """Where the service listens and what a request may be.
 
     ``api_keys`` holds the lines that ``prelabel key`` prints: a key's id and the sha256 of its secret. Without any,
-    the service answers everybody, and therefore starts on loopback addresses only. Bodies of at most
+    the service answers everybody, and therefore starts on loopback addresses only. ``ingress`` is what stands before
+    the gateway: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only). Bodies of at most
     ``max_bodies_bytes`` are in work at the same time, then calls are refused with 429. A model that dies
     ``max_crashes`` times within ten minutes is not started again.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    ingress: Literal["proxy", "haproxy"] = "proxy"
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=64 * 2**20, gt=0)
     max_bodies_bytes: int = Field(default=2**30, gt=0)

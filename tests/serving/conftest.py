@@ -8,7 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,19 +24,37 @@ PRESET = Path(__file__).parents[2] / "serving" / "presets" / "demo.yaml"
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[str]:
     """The address of ``prelabel serve`` with the demo models, in a process of its own."""
+    with served(demo_config() | {"store": {"url": postgres_server}}, tmp_path_factory.mktemp("service")) as running:
+        yield running.address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A service that runs."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+
+def demo_config() -> dict[str, Any]:
+    """The preset demo, as a file elsewhere may say it."""
+    config = yaml.safe_load(PRESET.read_text())
+    return config | {"models": [str((PRESET.parent / card).resolve()) for card in config["models"]]}
+
+
+@contextmanager
+def served(config: dict[str, Any], folder: Path) -> Iterator[Served]:
+    """``prelabel serve`` on a free port; it must end well when it is told to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = yaml.safe_load(PRESET.read_text())
-    config["models"] = [str((PRESET.parent / card).resolve()) for card in config["models"]]
-    config |= {"server": {"port": port}, "store": {"url": postgres_server}}
-    folder = tmp_path_factory.mktemp("service")
+    config = config | {"server": {"port": port} | config.get("server", {})}
     (folder / "prelabel.yaml").write_text(yaml.safe_dump(config))
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([PRELABEL, "serve"], cwd=folder, stdout=log, stderr=log)
         try:
             _wait(process, f"http://127.0.0.1:{port}/readyz", folder / "log")
-            yield f"http://127.0.0.1:{port}"
+            yield Served(process=process, address=f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serving import listeners
 from serving.demo import DROP
 from tests.serving.test_readme import blocks
 
@@ -127,6 +128,24 @@ def test_a_hostile_body_gets_a_clear_refusal(client: httpx.Client, body: bytes, 
 
     assert response.status_code == status
     assert response.json()["error"]["message"]
+
+
+def test_a_client_cannot_set_serves_own_timeout(client: httpx.Client) -> None:
+    item = {"id": "a", "task": "ner"} | a_file("ner/easy_00.txt")
+
+    answer = client.post("/v1/prelabel", json={"items": [item]}, headers={"x-request-timeout-seconds": "0.0001"})
+
+    assert answer.status_code == 200
+
+
+def test_nothing_but_calls_between_replicas_is_open_to_other_machines(service: str) -> None:
+    root = listeners.owner(httpx.URL(service).port or 0, program="prelabel")
+    assert root is not None
+
+    open_to_others = [listener for listener in listeners.of_tree(root) if not listener.is_loopback]
+
+    assert all(listener.process.startswith("ray::ServeReplica") for listener in open_to_others)
+    assert len({listener.pid for listener in open_to_others}) == len(open_to_others)
 
 
 def test_the_service_says_what_it_runs(client: httpx.Client) -> None:

@@ -1,0 +1,25 @@
+"""Checks that no client can lift the service's limits by a header."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from serving.edge import middlewares
+
+
+async def echo(request: Request) -> JSONResponse:
+    return JSONResponse(dict(request.headers))
+
+
+def test_headers_that_lift_limits_are_dropped_and_others_are_kept() -> None:
+    client = TestClient(Starlette(routes=[Route("/", echo)], middleware=middlewares()))
+    sent = {"X-Request-Timeout-Seconds": "0", "x-request-disconnect-disabled": "?1", "X-API-Key": "k"}
+
+    seen = client.get("/", headers=sent).json()
+
+    assert seen["x-api-key"] == "k"
+    assert not {name for name in seen if name.startswith("x-request-")}
