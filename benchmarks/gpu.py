@@ -179,7 +179,7 @@ class _Bench:
     def __init__(self, *, device: str, tiny: bool, only: Collection[Task]) -> None:
         self._device, self._tiny = device, tiny
         cards = gpu_workload.cards(tiny=tiny, device=device)
-        self._cards = {task: card for task, card in cards.items() if not only or task in only}
+        self._cards: dict[Task, ModelCard] = {task: card for task, card in cards.items() if not only or task in only}
         ray = "installed" if find_spec("ray") else "not installed"
         self.report = GpuReport(
             device=_device_name(device),
@@ -393,7 +393,7 @@ def scores_of(task: Task, raw: Any) -> np.ndarray:
         case "detection":
             return np.concatenate([np.sort(scores.max(axis=1))[::-1] for scores in raw.class_scores])
         case "segmentation":
-            return np.concatenate([masks.predicted_ious for masks in raw]).clip(0.0, 1.0)
+            return np.concatenate([np.asarray(masks.predicted_ious) for masks in raw]).clip(0.0, 1.0)
         case "ner":
             return np.concatenate([probabilities.max(axis=1) for probabilities in raw.probabilities])
         case "speech":
