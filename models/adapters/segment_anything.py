@@ -19,6 +19,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from models.card import ModelCard, options_of, torch_device
+from models.compiled import compile_part, warm_up
 from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
 from models.networks.sam import VARIANTS, SamSizes, build_network
@@ -27,9 +28,12 @@ from models.networks.sam_decoding import decode
 from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
+from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction, Prompts
 
 _PROMPTS_PER_PASS = 64
+_ANY_IMAGE = ImagePayload(
+    image_rgb=np.zeros((8, 8, 3), dtype=np.uint8), prompts=Prompts(boxes=(BoxPrompt(xyxy=(0.0, 0.0, 8.0, 8.0)),))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Options:
     pred_iou_thresh: NonNegativeFloat = 0.88
     stability_score_thresh: NonNegativeFloat = 0.95
     box_nms_thresh: NonNegativeFloat = 0.7
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,9 @@ class SegmentAnything:
         fuse_attention(network)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
+        if self._options.compile:
+            compile_part(network.image_encoder)
+            warm_up(self, _ANY_IMAGE)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
         return [self._sample(_image(payload)) for payload in payloads]
@@ -400,7 +408,8 @@ def load(card: ModelCard, folder: Path) -> SegmentAnything:
 
     Its sizes come from the option ``variant`` (vit_b, vit_l, vit_h), else from config.json beside the weights, else
     from the width of the encoder in the weights. The other options steer how everything in an image is found; they
-    bear the names that segment_anything's SamAutomaticMaskGenerator gives them.
+    bear the names that segment_anything's SamAutomaticMaskGenerator gives them; but ``compile`` (false) builds kernels
+    for the encoder with torch.compile.
 
     Raises:
         ModelError: the weights are missing, hold more than tensors, or do not fit.

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from models import signals
 from models.card import ModelCard, options_of, torch_device
+from models.compiled import compile_part, warm_up
 from models.errors import ItemError, ModelError
 from models.passes import Pass, PassLimits, cut
 from models.precision import half_dtype, tensor_cores
@@ -48,10 +49,11 @@ _BERT_LARGE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The longest input in tokens, and how many of them neighbouring windows share."""
+    """The longest input in tokens, how many of them neighbouring windows share, and whether to compile the network."""
 
     window_tokens: Annotated[int, Field(ge=_SMALLEST_WINDOW)] = 512
     stride_tokens: NonNegativeInt = 64
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,9 @@ class TokenClassifier:
         special = len(self._before) + len(self._after)
         self._size -= special
         self._passes = _PASSES[self._device]
+        if options_of(card, Options).compile:
+            compile_part(self._network, is_any_shape=True)
+            warm_up(self, TextPayload(text="Words to compile the network with"))
 
     def prepare(self, payloads: Sequence[Payload]) -> list[TokenizedText]:
         return [self._tokenized(payload) for payload in payloads]
@@ -265,7 +270,7 @@ def load(card: ModelCard, folder: Path) -> TokenClassifier:
     """Reads a token classifier as Hugging Face saves it: config.json, safetensors weights, a fast tokenizer.
 
     Options: ``window_tokens`` (512) is the longest input; a longer text is cut into windows that share
-    ``stride_tokens`` (64, at most a quarter of a window).
+    ``stride_tokens`` (64, at most a quarter of a window). ``compile`` (false) builds kernels with torch.compile.
 
     Raises:
         ModelError: there are no weights, or only pickled ones, or they lack the classifier.
