@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from models.types import Mask
 
@@ -48,13 +47,25 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def encode_mask(bitmap: np.ndarray) -> Mask:
     """COCO run-length encoding of an (H, W) bool bitmap."""
+    from pycocotools import mask as coco_mask
+
     rle = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
     height, width = bitmap.shape
     return Mask(size_hw=(height, width), counts=cast(bytes, rle["counts"]).decode("ascii"))
 
 
+def mask_of_runs(run_lengths: np.ndarray, *, size_hw: tuple[int, int]) -> Mask:
+    """The mask whose runs, column by column and zeros first, have these lengths."""
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.frPyObjects({"counts": run_lengths.tolist(), "size": list(size_hw)}, *size_hw)
+    return Mask(size_hw=size_hw, counts=cast(bytes, rle["counts"]).decode("ascii"))
+
+
 def decode_mask(mask: Mask) -> np.ndarray:
     """The (H, W) bool bitmap of a run-length encoded mask."""
+    from pycocotools import mask as coco_mask
+
     return coco_mask.decode({"size": list(mask.size_hw), "counts": mask.counts}).astype(bool)
 
 

@@ -32,10 +32,14 @@ def compute_in(dtype: torch.dtype | None, part: nn.Module, *, device: str) -> No
     """Let one part of a network compute in half precision from now on; its weights and its outputs stay fp32.
 
     The part is a backbone or an encoder, where the work is. The rest of a detector computes positions: in bf16 they
-    can only be multiples of 8 beyond 1,024 pixels.
+    can only be multiples of 8 beyond 1,024 pixels. Convolutions compute with the channels last, as matrix units want
+    them in half precision; what comes out has the usual order again.
     """
     if dtype is None:
         return
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     forward = part.forward
 
     def forward_in_half(*inputs: Any, **named: Any) -> Any:
@@ -50,7 +54,9 @@ def _in_fp32(output: Any) -> Any:
     """Every floating-point tensor of a module's output as fp32, in the same containers."""
     match output:
         case torch.Tensor():
-            return output.float() if output.is_floating_point() else output
+            if not output.is_floating_point():
+                return output
+            return output.to(torch.float32, memory_format=torch.contiguous_format)
         case list():
             return [_in_fp32(entry) for entry in output]
         case tuple():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
-from models import signals
-from models.card import ModelCard, options_of, torch_device
+from models import cuda_libraries, signals
+from models.card import ModelCard, Precision, options_of
 from models.errors import ItemError, ModelError
 from models.networks.whisper import write_random_network
 from models.speech_windows import (
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
     from faster_whisper.tokenizer import Tokenizer
 
-_COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+logger = logging.getLogger(__name__)
+
+_COMPUTE_TYPES: dict[str, dict[Precision, str]] = {
+    "cpu": {"fp32": "float32", "fp16": "float32", "bf16": "float32", "int8": "int8"},
+    # With plain int8 the layers that are not quantised would compute in fp32.
+    "cuda": {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8_float16"},
+}
+_FRAMES = 100 * WINDOW_S  # of a window as the encoder takes it
 _FEWEST_FRAMES = 100  # find_alignment fails on windows of a frame or two; what it finds in the padding is cut off again
 _PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
 
@@ -142,39 +150,50 @@ class Whisper:
         encoded = self._encode([window for _, window in windows])
         detected = self._detect(encoded, len(windows))
         spoken = [languages.setdefault(item, language) for (item, _), language in zip(windows, detected, strict=True)]
-        if len(set(spoken)) == 1:
-            return self._transcribe([window for _, window in windows], encoded, spoken[0])
+        results = self._generate(encoded, spoken)
         found = dict[int, Transcript]()
-        for language in set(spoken):  # CTranslate2 aligns one language at a time
+        for language in sorted(set(spoken)):  # CTranslate2 aligns one language at a time
             rows = [row for row, own in enumerate(spoken) if own == language]
             own_windows = [windows[row][1] for row in rows]
-            found |= zip(rows, self._transcribe(own_windows, self._encode(own_windows), language), strict=True)
+            own_encoded = encoded if len(rows) == len(windows) else _rows_of(encoded, rows)
+            own = self._transcripts(own_windows, own_encoded, [results[row] for row in rows], language)
+            found |= zip(rows, own, strict=True)
         return [found[row] for row in range(len(windows))]
 
     def _encode(self, windows: Sequence[Window]) -> StorageView:
-        from faster_whisper.audio import pad_or_trim
-
-        return self._model.encode(np.stack([pad_or_trim(window.features) for window in windows]))
+        """The encoder's answer to the windows, each padded to 30 s with zeros."""
+        features = np.zeros((len(windows), self._model.model.n_mels, _FRAMES), dtype=np.float32)
+        for row, window in zip(features, windows, strict=True):
+            count = min(window.features.shape[-1], _FRAMES)
+            row[:, :count] = window.features[:, :count]
+        return self._model.encode(features)
 
     def _detect(self, encoded: StorageView, count: int) -> list[str]:
         if self._language is not None:
             return [self._language] * count
         return [ranked[0][0][2:-2] for ranked in self._model.model.detect_language(encoded)]  # "<|en|>"
 
-    def _transcribe(self, windows: Sequence[Window], encoded: StorageView, language: str) -> list[Transcript]:
-        tokenizer = self._tokenizer(language)
-        prompt = self._model.get_prompt(tokenizer, [], without_timestamps=True)
+    def _generate(self, encoded: StorageView, spoken: Sequence[str]) -> list[Any]:
+        """What is said in each window; windows in several languages differ in one token of their prompts."""
+        prompts = [self._model.get_prompt(self._tokenizer(own), [], without_timestamps=True) for own in spoken]
         limit = self._options.max_new_tokens
-        results = self._model.model.generate(
+        longest = self._model.max_length
+        return self._model.model.generate(
             encoded,
-            [prompt] * len(windows),
+            prompts,
             beam_size=self._options.beam_size,
-            max_length=min(len(prompt) + limit, self._model.max_length) if limit else self._model.max_length,
+            max_length=min(len(prompts[0]) + limit, longest) if limit else longest,
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=list(self._suppressed or ()),
             sampling_temperature=0.0,
         )
+
+    def _transcripts(
+        self, windows: Sequence[Window], encoded: StorageView, results: Sequence[Any], language: str
+    ) -> list[Transcript]:
+        """Texts and times of words of windows in one language."""
+        tokenizer = self._tokenizer(language)
         texts = [[token for token in result.sequences_ids[0] if token < tokenizer.eot] for result in results]
         frames = [max(window.features.shape[-1], _FEWEST_FRAMES) for window in windows]
         # The annotations of find_alignment name the element types of these two lists, not the lists.
@@ -255,6 +274,14 @@ def _score(transcript: Transcript) -> float:
     return min(math.exp(transcript.mean_logprob), 1.0)
 
 
+def _rows_of(encoded: StorageView, rows: Sequence[int]) -> StorageView:
+    """Some windows of an encoder's answer, by way of main memory: CTranslate2 has no other way, and it is 4 MB each."""
+    from ctranslate2 import DataType, Device, StorageView
+
+    array = np.asarray(encoded.to_device(Device.cpu).to(DataType.float32))
+    return StorageView.from_array(np.ascontiguousarray(array[list(rows)])).to(encoded.dtype)
+
+
 def _mean(values: Sequence[float], *, otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
@@ -308,15 +335,16 @@ def load(card: ModelCard, folder: Path) -> Whisper:
 
 
 def _open(card: ModelCard, folder: Path) -> WhisperModel:
+    device = _device(card)
     from faster_whisper import WhisperModel
 
-    device = torch_device(card)
-    is_half = card.precision in {"fp16", "bf16"}
-    compute_type = "float32" if device == "cpu" and is_half else _COMPUTE_TYPES[card.precision]
-    threads = max(1, int(card.num_cpus))
     try:
         model = WhisperModel(
-            str(folder), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+            str(folder),
+            device=device,
+            compute_type=_COMPUTE_TYPES[device][card.precision],
+            cpu_threads=max(1, int(card.num_cpus)),
+            local_files_only=True,
         )
     except (RuntimeError, ValueError) as err:
         raise ModelError("missing_weights", f"'{card.name}' cannot be read from {folder}: {err}") from err
@@ -325,6 +353,29 @@ def _open(card: ModelCard, folder: Path) -> WhisperModel:
         wanted = f"the network takes {model.model.n_mels} mel bands, preprocessor_config.json makes {mels}"
         raise ModelError("missing_weights", f"'{card.name}' in {folder}: {wanted}; copy the file from the original")
     return model
+
+
+def _device(card: ModelCard) -> Literal["cpu", "cuda"]:
+    """Where CTranslate2 shall compute; it needs CUDA 12 even where torch finds what it needs.
+
+    Raises:
+        ModelError: the card asks for CUDA, and CTranslate2 finds no device or not its libraries.
+    """
+    if card.device == "cpu":
+        return "cpu"
+    missing = cuda_libraries.open_for_ctranslate2()  # before CTranslate2 looks for them
+    from ctranslate2 import get_cuda_device_count
+
+    if get_cuda_device_count() == 0:
+        problem = "CTranslate2 finds no CUDA device"
+    elif missing:
+        problem = f"CTranslate2 cannot open {', '.join(missing)}: {cuda_libraries.ADVICE}"
+        logger.warning("speech model '%s' stays on the CPU: %s", card.name, problem)
+    else:
+        return "cuda"
+    if card.device == "cuda":
+        raise ModelError("no_accelerator", f"model '{card.name}' asks for device cuda: {problem}")
+    return "cpu"
 
 
 def build_random(card: ModelCard) -> Whisper:

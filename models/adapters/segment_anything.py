@@ -18,16 +18,22 @@ from segment_anything.utils.amg import batched_mask_to_box, build_point_grid, ca
 from torch.nn import functional
 from torchvision.ops import nms
 
-from models import signals
 from models.card import ModelCard, options_of, torch_device
+from models.compiled import compile_part, warm_up
 from models.errors import ItemError, ModelError
-from models.geometry import encode_mask
+from models.geometry import mask_of_runs
 from models.networks.sam import VARIANTS, SamSizes, build_network
+from models.networks.sam_attention import fuse_attention
+from models.networks.sam_decoding import decode
+from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
+from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction, Prompts
 
-_POINTS_PER_PASS = 64
+_PROMPTS_PER_PASS = 64
+_ANY_IMAGE = ImagePayload(
+    image_rgb=np.zeros((8, 8, 3), dtype=np.uint8), prompts=Prompts(boxes=(BoxPrompt(xyxy=(0.0, 0.0, 8.0, 8.0)),))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,7 @@ class Options:
     pred_iou_thresh: NonNegativeFloat = 0.88
     stability_score_thresh: NonNegativeFloat = 0.95
     box_nms_thresh: NonNegativeFloat = 0.7
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,31 +64,53 @@ class Prompted:
     points_xy: torch.Tensor | None = None
     is_foreground: torch.Tensor | None = None
 
+    @property
+    def points_each(self) -> int:
+        """0 for boxes."""
+        return 0 if self.points_xy is None else self.points_xy.shape[1]
+
+    def between(self, first: int, last: int) -> Prompted:
+        """Some of the prompts."""
+        tensors = (self.boxes_xyxy, self.points_xy, self.is_foreground)
+        boxes, points, flags = (None if tensor is None else tensor[first:last] for tensor in tensors)
+        return Prompted(places=self.places[first:last], boxes_xyxy=boxes, points_xy=points, is_foreground=flags)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SquareImage:
-    """A normalised image in the network's square, (3, S, S) float32, and what is asked about it.
+    """An image resized to fit the network's square of side S, and what is asked about it.
 
-    No prompts stand for everything in the image.
+    ``pixels`` is (3, S, S) float32, normalised and padded; on the way to a GPU it is (3, h, w) uint8, neither. No
+    prompts stand for everything in the image. ``size_hw`` is the original image's.
     """
 
     pixels: torch.Tensor
+    side_px: int
     content_hw: tuple[int, int]
+    size_hw: tuple[int, int]
     prompts: tuple[Prompted, ...]
 
     @property
     def cost(self) -> float:
         """Megapixels of model input."""
-        return self.pixels[0].numel() / 1e6
+        return self.side_px**2 / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logits:
+    """The masks of one image: (n, s, s) float32 logits of the padded square and (n,) predicted IoUs, on the device."""
+
+    logits: torch.Tensor
+    predicted_ious: torch.Tensor
+    sample: SquareImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masks:
-    """The masks of one image: (n, s, s) float32 logits of the padded square and (n,) predicted IoUs."""
+    """The masks of one image at its own size, and (n,) predicted IoUs; nothing of it lies on the device."""
 
-    logits: np.ndarray
+    outlines: Sequence[Outline]
     predicted_ious: np.ndarray
-    content_hw: tuple[int, int]
 
 
 class SegmentAnything:
@@ -97,8 +126,12 @@ class SegmentAnything:
         self._side = network.image_encoder.img_size
         self._mean, self._std = (network.get_buffer(name).cpu() for name in ("pixel_mean", "pixel_std"))
         self._options = options_of(card, Options)
+        fuse_attention(network)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
+        if self._options.compile:
+            compile_part(network.image_encoder)
+            warm_up(self, _ANY_IMAGE)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
         return [self._sample(_image(payload)) for payload in payloads]
@@ -108,82 +141,103 @@ class SegmentAnything:
         scale = self._side / max(height, width)
         content_hw = (max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1))
         factor = np.array([content_hw[1] / width, content_hw[0] / height])
+        resized = Image.fromarray(payload.image_rgb).resize((content_hw[1], content_hw[0]), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (3, h, w)
         return SquareImage(
-            pixels=self._square(payload.image_rgb, size_hw=content_hw),
+            pixels=self._square(pixels) if self._device == "cpu" else pixels.contiguous().pin_memory(),
+            side_px=self._side,
             content_hw=content_hw,
+            size_hw=(height, width),
             prompts=tuple(_grouped(payload, factor=factor)),
         )
 
-    def _square(self, image_rgb: np.ndarray, *, size_hw: tuple[int, int]) -> torch.Tensor:
-        """Resized to fit, normalised, padded with zeros at the right and the bottom, as SAM was trained."""
-        height, width = size_hw
-        resized = np.array(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
-        pixels = torch.from_numpy(resized).permute(2, 0, 1)  # (3, h, w)
-        return functional.pad((pixels - self._mean) / self._std, (0, self._side - width, 0, self._side - height))
+    def _square(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised, padded with zeros at the right and the bottom, as SAM was trained."""
+        height, width = pixels.shape[1:]
+        mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
+        return functional.pad((pixels - mean) / std, (0, self._side - width, 0, self._side - height))
+
+    def _moved(self, sample: SquareImage) -> torch.Tensor:
+        """The square on the device: a GPU gets bytes out of pinned memory, a quarter of the numbers, and computes them.
+
+        Both ways subtract and divide the same float32 numbers; nothing is rounded differently.
+        """
+        if self._device == "cpu":
+            return sample.pixels
+        return self._square(sample.pixels.to(self._device, non_blocking=True))
 
     @torch.inference_mode()
-    def forward(self, batch: Sequence[SquareImage]) -> list[Masks]:
-        """One encoder pass over the batch; then one decoder pass for each image and shape of prompt."""
+    def forward(self, batch: Sequence[SquareImage]) -> Sequence[Logits | Masks]:
+        """One encoder pass over the batch; then the prompts of one shape together, whichever image they are about.
+
+        A GPU also brings the masks to their images' sizes here, because logits would take longer to copy than to read.
+        """
         if not batch:
             return []
-        squares = torch.stack([sample.pixels for sample in batch]).to(self._device)  # (B, 3, S, S)
+        squares = torch.stack([self._moved(sample) for sample in batch])  # (B, 3, S, S)
         with tensor_cores(self._card):
             embeddings = self._network.image_encoder(squares)  # (B, C, S/p, S/p)
-            return [
-                self._prompted(embedding[None], sample) if sample.prompts else self._everything(embedding[None], sample)
-                for embedding, sample in zip(embeddings, batch, strict=True)
+            answers = self._prompted(embeddings, batch)
+            found = [
+                answers[index] if sample.prompts else self._everything(embeddings[index : index + 1], sample)
+                for index, sample in enumerate(batch)
             ]
+        return found if self._device == "cpu" else [self._outlined(logits) for logits in found]
 
-    def _prompted(self, embedding: torch.Tensor, sample: SquareImage) -> Masks:
-        logits, ious, places = list[torch.Tensor](), list[torch.Tensor](), list[int]()
-        for prompted in sample.prompts:
-            own_logits, own_ious = self._decode(embedding, prompted)
-            best = own_ious.argmax(dim=1)  # of three where one point is ambiguous, else of one
-            rows = torch.arange(len(best), device=best.device)
-            logits.append(own_logits[rows, best])
-            ious.append(own_ious[rows, best])
-            places += prompted.places
-        order = torch.tensor(places).argsort()
-        return Masks(
-            logits=torch.cat(logits).cpu()[order].numpy(),
-            predicted_ious=torch.cat(ious).cpu()[order].numpy(),
-            content_hw=sample.content_hw,
-        )
+    def _prompted(self, embeddings: torch.Tensor, batch: Sequence[SquareImage]) -> dict[int, Logits]:
+        """The best mask for each prompt of each image that has prompts, in their order."""
+        answers = defaultdict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]](dict)
+        for owners, together in _of_one_shape(batch):
+            for first in range(0, len(owners), _PROMPTS_PER_PASS):
+                own = owners[first : first + _PROMPTS_PER_PASS]
+                rows = torch.tensor([image for image, _ in own], device=embeddings.device)
+                found = self._best(embeddings[rows], together.between(first, first + len(own)))
+                for (image, place), logits, iou in zip(own, *found, strict=True):
+                    answers[image][place] = (logits, iou)
+        return {image: _in_order(answer, batch[image]) for image, answer in answers.items()}
 
-    def _decode(self, embedding: torch.Tensor, prompted: Prompted) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (n, m, s, s) and predicted IoUs (n, m); m is 3 for single points, else 1."""
+    def _best(self, embeddings: torch.Tensor, prompted: Prompted) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, s, s) and predicted IoUs (n,): of three masks where one point is ambiguous, else of one."""
+        logits, ious = self._decode(embeddings, prompted)
+        best = ious.argmax(dim=1)
+        rows = torch.arange(len(best), device=best.device)
+        return logits[rows, best], ious[rows, best]
+
+    def _decode(self, embeddings: torch.Tensor, prompted: Prompted) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, m, s, s) and predicted IoUs (n, m) of n prompts; m is 3 for single points, else 1."""
         boxes, points = prompted.boxes_xyxy, None
         if prompted.points_xy is not None and prompted.is_foreground is not None:
             points = (prompted.points_xy.to(self._device), prompted.is_foreground.to(self._device))
         sparse, dense = self._network.prompt_encoder(
             points=points, boxes=None if boxes is None else boxes.to(self._device), masks=None
         )
-        return self._network.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=self._network.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=points is not None and points[0].shape[1] == 1,
+        return decode(
+            self._network.mask_decoder,
+            embeddings,
+            positions=self._network.prompt_encoder.get_dense_pe(),
+            sparse=sparse,
+            dense=dense,
+            is_ambiguous=points is not None and points[0].shape[1] == 1,
         )
 
-    def _everything(self, embedding: torch.Tensor, sample: SquareImage) -> Masks:
+    def _everything(self, embedding: torch.Tensor, sample: SquareImage) -> Logits:
         """Masks that a grid of points finds, filtered and without duplicates; Kirillov et al. 2023, appendix B."""
         grid = build_point_grid(self._options.points_per_side) * sample.content_hw[::-1]
         points = torch.from_numpy(grid).float()[:, None]  # (n, 1, 2)
-        kept = [self._kept(embedding, chunk, sample) for chunk in points.split(_POINTS_PER_PASS)]
+        kept = [self._kept(embedding, chunk, sample) for chunk in points.split(_PROMPTS_PER_PASS)]
         logits, ious = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
         bitmaps = self._content(logits, sample.content_hw) > 0.0
         best = nms(batched_mask_to_box(bitmaps).float(), ious, self._options.box_nms_thresh)  # best first
         best = best[_distinct(bitmaps[best], max_iou=self._options.box_nms_thresh)]
-        return Masks(
-            logits=logits[best].cpu().numpy(), predicted_ious=ious[best].cpu().numpy(), content_hw=sample.content_hw
-        )
+        return Logits(logits=logits[best], predicted_ious=ious[best], sample=sample)
 
     def _kept(
         self, embedding: torch.Tensor, points_xy: torch.Tensor, sample: SquareImage
     ) -> tuple[torch.Tensor, torch.Tensor]:
         prompted = Prompted(places=(), points_xy=points_xy, is_foreground=torch.ones(points_xy.shape[:2]))
-        logits, ious = (tensor.flatten(0, 1) for tensor in self._decode(embedding, prompted))
+        logits, ious = (
+            tensor.flatten(0, 1) for tensor in self._decode(embedding.expand(len(points_xy), -1, -1, -1), prompted)
+        )
         is_good = ious > self._options.pred_iou_thresh
         logits, ious = logits[is_good], ious[is_good]
         content = self._content(logits, sample.content_hw)
@@ -196,41 +250,77 @@ class SegmentAnything:
         rows, columns = (max(round(side * logits.shape[-1] / self._side), 1) for side in content_hw)
         return logits[..., :rows, :columns]
 
-    def read(self, raw: Sequence[Masks], payloads: Sequence[Payload]) -> list[Prediction]:
-        return [self._prediction(masks, _image(payload)) for masks, payload in zip(raw, payloads, strict=True)]
+    def _outlined(self, found: Logits) -> Masks:
+        """The masks at their image's size as run lengths; a mask that is not finite has no finite IoU either."""
+        sample, logits = found.sample, found.logits
+        is_finite = logits.isfinite().flatten(1).all(dim=1)
+        ious = torch.where(is_finite, found.predicted_ious, torch.nan)
+        shown = self._content(logits, sample.content_hw)
+        drawn = outlines(logits, side_px=self._side, content_hw=sample.content_hw, size_hw=sample.size_hw, shown=shown)
+        return Masks(outlines=drawn, predicted_ious=ious.cpu().numpy())
+
+    @torch.inference_mode()
+    def read(self, raw: Sequence[Logits | Masks], payloads: Sequence[Payload]) -> list[Prediction]:
+        drawn = (found if isinstance(found, Masks) else self._outlined(found) for found in raw)
+        return [self._prediction(masks, _image(payload)) for masks, payload in zip(drawn, payloads, strict=True)]
 
     def _prediction(self, masks: Masks, payload: ImagePayload) -> Prediction:
-        if not (np.isfinite(masks.logits).all() and np.isfinite(masks.predicted_ious).all()):
+        if not np.isfinite(masks.predicted_ious).all():
             raise ItemError("model_failed", "the segmenter gave numbers that are not finite for this image")
         scores = masks.predicted_ious.clip(0.0, 1.0)
-        content = self._content(torch.from_numpy(masks.logits), masks.content_hw).numpy()
-        stabilities, soft_ious = signals.stability(content), signals.soft_iou(content)
+        size_hw = (payload.image_rgb.shape[0], payload.image_rgb.shape[1])
         asked: Sequence[BoxPrompt | PointPrompt] = [*payload.prompts.boxes, *payload.prompts.points]
         annotations, unanswered = list[Annotation](), 0
         for index, prompt in enumerate(asked or [BoxPrompt(xyxy=(0.0, 0.0, 0.0, 0.0))] * len(scores)):
-            label = self._card.label_for(prompt.label)
+            label, outline = self._card.label_for(prompt.label), masks.outlines[index]
             if label is None:
                 continue
-            bitmap = self._bitmap(masks.logits[index], masks.content_hw, size_hw=payload.image_rgb.shape[:2])
-            judged = (masks.predicted_ious[index], stabilities[index], soft_ious[index])
-            if bitmap.any() and scores[index] >= self._card.min_score:
-                annotations.append(_annotation(len(annotations), prompt, label=label, bitmap=bitmap, judged=judged))
-            else:
+            if outline.is_empty or scores[index] < self._card.min_score:
                 unanswered += 1
-        found = {"min_score": scores, "stability_min": stabilities, "soft_iou_min": soft_ious}
+                continue
+            iou = float(masks.predicted_ious[index])
+            annotations.append(_annotation(len(annotations), prompt, outline, label=label, size_hw=size_hw, iou=iou))
+        found = {
+            "min_score": scores,
+            "stability_min": np.array([outline.stability for outline in masks.outlines]),
+            "soft_iou_min": np.array([outline.soft_iou for outline in masks.outlines]),
+        }
         read_off = {name: float(values.min()) for name, values in found.items()} if len(scores) else {}
         return Prediction(
             annotations=tuple(annotations),
             signals=read_off | ({"no_miss": 0.0 if unanswered else 1.0} if asked else {}),
         )
 
-    def _bitmap(self, logits: np.ndarray, content_hw: tuple[int, int], *, size_hw: tuple[int, ...]) -> np.ndarray:
-        """One (s, s) mask at the image's size; one at a time, because a photo's masks together may not fit."""
-        tensor = torch.from_numpy(logits)[None, None]
-        square = functional.interpolate(tensor, (self._side, self._side), mode="bilinear", align_corners=False)
-        content = square[..., : content_hw[0], : content_hw[1]]
-        full = functional.interpolate(content, (size_hw[0], size_hw[1]), mode="bilinear", align_corners=False)
-        return (full[0, 0] > 0.0).numpy()  # (H, W)
+
+def _of_one_shape(batch: Sequence[SquareImage]) -> Iterator[tuple[list[tuple[int, int]], Prompted]]:
+    """The prompts of all images by shape, and for each its image and its place among that image's prompts."""
+    groups = defaultdict[int, list[tuple[int, Prompted]]](list)
+    for image, sample in enumerate(batch):
+        for prompted in sample.prompts:
+            groups[prompted.points_each].append((image, prompted))
+    for group in groups.values():
+        owners = [(image, place) for image, prompted in group for place in prompted.places]
+        yield owners, _joined([prompted for _, prompted in group])
+
+
+def _joined(group: Sequence[Prompted]) -> Prompted:
+    """Prompts of one shape in one; their places are those in images of their own."""
+
+    def together(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+        present = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(present) if present else None
+
+    return Prompted(
+        places=tuple(place for prompted in group for place in prompted.places),
+        boxes_xyxy=together([prompted.boxes_xyxy for prompted in group]),
+        points_xy=together([prompted.points_xy for prompted in group]),
+        is_foreground=together([prompted.is_foreground for prompted in group]),
+    )
+
+
+def _in_order(answer: dict[int, tuple[torch.Tensor, torch.Tensor]], sample: SquareImage) -> Logits:
+    logits, ious = zip(*(answer[place] for place in sorted(answer)), strict=True)
+    return Logits(logits=torch.stack(logits), predicted_ious=torch.stack(ious), sample=sample)
 
 
 def _distinct(bitmaps: torch.Tensor, *, max_iou: float) -> list[int]:
@@ -246,15 +336,14 @@ def _distinct(bitmaps: torch.Tensor, *, max_iou: float) -> list[int]:
 
 
 def _annotation(
-    index: int, prompt: BoxPrompt | PointPrompt, *, label: str, bitmap: np.ndarray, judged: tuple[float, float, float]
+    index: int, prompt: BoxPrompt | PointPrompt, outline: Outline, *, label: str, size_hw: tuple[int, int], iou: float
 ) -> Annotation:
-    predicted_iou, stability, soft_iou = (float(value) for value in judged)
     return Annotation(
         id=str(index),
         label=label,
-        geometry=encode_mask(bitmap),
-        score=min(max(predicted_iou, 0.0), 1.0),
-        attributes={"predicted_iou": predicted_iou, "stability": stability, "soft_iou": soft_iou},
+        geometry=mask_of_runs(outline.run_lengths, size_hw=size_hw),
+        score=min(max(iou, 0.0), 1.0),
+        attributes={"predicted_iou": iou, "stability": outline.stability, "soft_iou": outline.soft_iou},
         parent_id=prompt.parent_id if isinstance(prompt, BoxPrompt) else None,
     )
 
@@ -319,7 +408,8 @@ def load(card: ModelCard, folder: Path) -> SegmentAnything:
 
     Its sizes come from the option ``variant`` (vit_b, vit_l, vit_h), else from config.json beside the weights, else
     from the width of the encoder in the weights. The other options steer how everything in an image is found; they
-    bear the names that segment_anything's SamAutomaticMaskGenerator gives them.
+    bear the names that segment_anything's SamAutomaticMaskGenerator gives them; but ``compile`` (false) builds kernels
+    for the encoder with torch.compile.
 
     Raises:
         ModelError: the weights are missing, hold more than tensors, or do not fit.

@@ -14,7 +14,9 @@ import torch
 
 from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, options_of, torch_device
+from models.compiled import compile_part, warm_up
 from models.errors import ItemError, ModelError
+from models.pixel_stages import as_numbers, can_be_split, resized_bytes
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
 from models.types import ImagePayload, Payload, Prediction
@@ -29,14 +31,21 @@ _INPUT_SIZE_HW = (640, 640)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Above which overlap a box of the same label is taken for a better one's duplicate; by default above none."""
+    """Above which overlap a box of the same label is taken for a better one's duplicate; by default above none.
+
+    And whether to compile the backbone.
+    """
 
     nms_iou: Overlap | None = None
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelSample:
-    """An image at the network's size: (3, h, w) float32, and its (h, w) mask where the family wants one."""
+    """An image at the network's size: (3, h, w), and its (h, w) mask where the family wants one.
+
+    float32 as the network takes them, or uint8 on the way to a GPU that computes them.
+    """
 
     pixels: torch.Tensor
     mask: torch.Tensor | None
@@ -63,9 +72,13 @@ class TransformersDetector:
         torch.nn.Module.to(network, device=self._device).eval()
         compute_in(half_dtype(card, device=self._device), _backbone(network), device=self._device)
         self._network = network
+        self._is_split = self._device == "cuda" and can_be_split(processor)
         self._has_no_object = network.config.model_type in _SOFTMAX
         names = sorted((network.config.id2label or {}).items())
         self._emission = Emission.of(card, [name for _, name in names], nms_iou=options_of(card, Options).nms_iou)
+        if options_of(card, Options).compile:
+            compile_part(_backbone(network))
+            warm_up(self, ImagePayload(image_rgb=np.zeros((64, 64, 3), dtype=np.uint8)))
 
     def with_min_score(self, min_score: float) -> TransformersDetector:
         """The same network, emitting boxes from another score on."""
@@ -80,6 +93,8 @@ class TransformersDetector:
         return [self._sample(_image(payload)) for payload in payloads]
 
     def _sample(self, image_rgb: np.ndarray) -> PixelSample:
+        if self._is_split:
+            return PixelSample(pixels=resized_bytes(self._processor, image_rgb).pin_memory(), mask=None)
         ready = self._processor(images=[image_rgb], return_tensors="pt", input_data_format="channels_last")
         mask = ready.get("pixel_mask")
         return PixelSample(pixels=ready["pixel_values"][0], mask=None if mask is None else mask[0])
@@ -101,7 +116,7 @@ class TransformersDetector:
         return Queries(class_scores=scores, boxes_cxcywh=boxes)
 
     def _run(self, samples: Sequence[PixelSample]) -> tuple[np.ndarray, np.ndarray]:
-        inputs = {"pixel_values": torch.stack([sample.pixels for sample in samples]).to(self._device)}
+        inputs = {"pixel_values": self._stacked([sample.pixels for sample in samples])}
         masks = [sample.mask for sample in samples if sample.mask is not None]
         if masks:
             inputs["pixel_mask"] = torch.stack(masks).to(self._device)
@@ -110,6 +125,11 @@ class TransformersDetector:
         logits = answer.logits.float()  # (B, n, K), or K + 1 with "no object" last
         scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
         return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy()
+
+    def _stacked(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(B, 3, h, w) float32 on the device; bytes are copied one by one out of pinned memory, without waiting."""
+        stacked = torch.stack([image.to(self._device, non_blocking=True) for image in pixels])
+        return as_numbers(self._processor, stacked) if self._is_split else stacked
 
     def read(self, raw: Queries, payloads: Sequence[Payload]) -> list[Prediction]:
         rows = zip(raw.class_scores, raw.boxes_cxcywh, payloads, strict=True)
@@ -137,7 +157,8 @@ def _image(payload: Payload) -> np.ndarray:
 def load(card: ModelCard, folder: Path) -> TransformersDetector:
     """Reads a detector as Hugging Face saves it: config.json, preprocessor_config.json, safetensors weights.
 
-    Options: ``nms_iou`` removes boxes of the same label that overlap a better one by more than this.
+    Options: ``nms_iou`` removes boxes of the same label that overlap a better one by more than this. ``compile``
+    (false) builds kernels for the backbone with torch.compile.
 
     Raises:
         ModelError: there are no weights, or only pickled ones, or they do not fit the network.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from models.media import audio, image, text
+from models.media import image, text
 from models.media.limits import MediaLimits
 from models.types import AudioPayload, Content, ImagePayload, Payload, TextPayload
 
@@ -26,6 +26,8 @@ def decode(content: Content, limits: MediaLimits = MediaLimits()) -> Payload:
         case "image":
             return ImagePayload(image_rgb=image.decode(content.data, limits), prompts=content.prompts)
         case "audio":
+            from models.media import audio  # brings FFmpeg and a resampler, which images and texts do without
+
             return AudioPayload(samples=audio.decode(content.data, limits), sample_rate_hz=audio.SAMPLE_RATE_HZ)
         case "text":
             return TextPayload(text=text.decode(content.data, limits))

@@ -8,20 +8,33 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from segment_anything.modeling import image_encoder
 
+from models import cuda_libraries, profile
 from models.adapter import Adapter, build_random, load
+from models.adapters.segment_anything import Masks
 from models.card import ModelCard, Precision
 from models.demo.evaluate_language import held_out_clips
 from models.demo.sentences import held_out_texts
+from models.errors import ModelError
+from models.networks.sam_attention import _Positions, attend_with_wider_heads
 from models.types import Payload, Prediction, TextPayload
 from serving.settings import load as load_settings
 from tests.models.adapters.test_full_size import PAYLOADS
-from tests.models.adapters.vision import WEIGHTS, a_boxed_picture, a_picture, demo_card, predict, random_batches
+from tests.models.adapters.vision import (
+    WEIGHTS,
+    a_boxed_picture,
+    a_picture,
+    assert_same,
+    demo_card,
+    predict,
+    random_batches,
+)
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 TORCH_TASKS = ("detection", "segmentation", "ner")
-TASKS = (*TORCH_TASKS, "speech")
+NEEDS_CUBLAS = pytest.mark.skipif(bool(cuda_libraries.missing()), reason=cuda_libraries.ADVICE)
 # What a score may be off from fp32 on a CPU: other kernels add in another order; half precision has 8 or 11 bits.
 TOLERANCE: dict[Precision, float] = {"fp32": 2e-3, "fp16": 0.03, "bf16": 0.12}
 
@@ -69,7 +82,7 @@ def test_the_device_says_what_the_cpu_says(task: str, precision: Precision) -> N
             assert abs(np.mean(scores[0]) - np.mean(scores[1])) < TOLERANCE[precision]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TORCH_TASKS, pytest.param("speech", marks=NEEDS_CUBLAS)])
 def test_an_item_scores_the_same_alone_and_in_any_batch(task: str) -> None:
     adapter, payloads = an_adapter(task, device="cuda"), payloads_of(task)
     alone = [predict(adapter, [payload])[0] for payload in payloads]
@@ -82,12 +95,119 @@ def test_an_item_scores_the_same_alone_and_in_any_batch(task: str) -> None:
             np.testing.assert_allclose(*scores, rtol=0.0, atol=1e-3)
 
 
+def test_masks_leave_the_device_as_runs_and_are_those_of_the_cpu() -> None:
+    payloads = payloads_of("segmentation")
+    adapter, on_cpu = an_adapter("segmentation", device="cuda"), an_adapter("segmentation", device="cpu")
+
+    raw = adapter.forward(adapter.prepare(payloads))
+
+    assert all(isinstance(masks, Masks) for masks in raw)
+    for one, other in zip(adapter.read(raw, payloads), predict(on_cpu, payloads), strict=True):
+        assert_same(one, other)
+
+
+def test_a_grid_of_points_finds_the_masks_of_the_cpu() -> None:
+    payload = a_picture(4)
+
+    one, other = (predict(an_adapter("segmentation", device=device), [payload])[0] for device in ("cuda", "cpu"))
+
+    assert abs(len(one.annotations) - len(other.annotations)) <= 1  # a mask at a threshold may go either way
+
+
+@torch.inference_mode()
+def test_attention_with_wider_heads_is_the_authors_own() -> None:
+    block = image_encoder.Attention(64, 2, use_rel_pos=True, input_size=(32, 32)).cuda()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    patches = torch.randn(2, 32, 32, 64, device="cuda")
+    q, k, v = block.qkv(patches).view(2, 1024, 3, 2, 32).permute(2, 0, 3, 1, 4).unbind(0)
+
+    attended = attend_with_wider_heads(q, k, v, _Positions(block))
+
+    found, wanted = block.proj(attended.transpose(1, 2).reshape(patches.shape)), block(patches)
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-4 * float(wanted.abs().max()))
+
+
+def test_a_detector_computes_its_pixels_on_the_device_as_the_cpu_does() -> None:
+    payloads = payloads_of("detection")
+    adapter: Any = an_adapter("detection", device="cuda")
+    on_cpu = an_adapter("detection", device="cpu").prepare(payloads)
+
+    samples = adapter.prepare(payloads)
+
+    assert all(sample.pixels.dtype == torch.uint8 and sample.pixels.is_pinned() for sample in samples)
+    found = adapter._stacked([sample.pixels for sample in samples]).cpu()
+    torch.testing.assert_close(found, torch.stack([sample.pixels for sample in on_cpu]), rtol=0.0, atol=1e-6)
+
+
+def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
+    card = ModelCard(
+        name="ssd",
+        task="detection",
+        adapter="torchvision_detection",
+        weights=".",
+        architecture={"name": "ssdlite320_mobilenet_v3_large"},
+        options={"architecture": "ssdlite320_mobilenet_v3_large"},
+    )
+    adapter: Any = build_random(replace(card, device="cuda"))
+    [wanted] = build_random(replace(card, device="cpu")).prepare([a_picture(0)])
+
+    [sample] = adapter.prepare([a_picture(0)])
+
+    assert (sample.padded_hw, sample.pixels.dtype) == (wanted.padded_hw, torch.uint8)
+    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels, rtol=0.0, atol=1e-5)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("task", TORCH_TASKS)
+def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
+    card = demo_card(task)
+    compiled = replace(card, device="cuda", options=card.options | {"compile": True})
+    wanted = predict(an_adapter(task, device="cuda"), payloads_of(task))
+
+    found = predict(load(compiled, WEIGHTS / task), payloads_of(task))
+
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(
+            sorted(sure(one).values()), sorted(sure(other).values()), rtol=0.0, atol=TOLERANCE["fp32"]
+        )
+
+
+def test_speech_runs_on_the_device_where_its_libraries_are_installed() -> None:
+    if cuda_libraries.missing():
+        pytest.skip(cuda_libraries.ADVICE)
+    adapter: Any = an_adapter("speech", device="cuda", precision="int8")
+
+    predictions = predict(adapter, payloads_of("speech"))
+
+    assert (adapter._model.model.device, adapter._model.model.compute_type) == ("cuda", "int8_float16")
+    assert any(prediction.annotations for prediction in predictions)
+
+
+def test_speech_without_its_libraries_says_what_to_install() -> None:
+    if not cuda_libraries.missing():
+        pytest.skip("they are installed")
+
+    with pytest.raises(ModelError, match=r"prelabel\[gpu\]"):
+        an_adapter("speech", device="cuda")
+
+
+def test_memory_is_measured_by_batch() -> None:
+    adapter = an_adapter("detection", device="cuda")
+
+    measured = profile.measure(adapter, adapter.prepare(payloads_of("detection")), sizes=(1, 8), is_torch_on_cuda=True)
+
+    assert 0 < measured[0].peak_bytes < measured[1].peak_bytes
+
+
 @pytest.mark.full_size
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("card", load_settings("gpu").models, ids=lambda card: card.name)
 def test_the_presets_networks_answer_in_their_own_precision(card: ModelCard) -> None:
     changes: dict[str, Any] = {"min_score": 0.0, "device": "cuda"}
     if card.task == "speech":
+        if missing := cuda_libraries.missing():
+            pytest.skip(f"{missing} cannot be opened: {cuda_libraries.ADVICE}")
         changes["options"] = {"vad": False, "language": "en", "max_new_tokens": 8}
     adapter, payload = build_random(replace(card, **changes)), PAYLOADS[card.task]
 

@@ -187,6 +187,31 @@ def test_without_prompts_everything_is_outlined_once() -> None:
     assert all(mask_iou(a, b) < 0.9 for i, a in enumerate(found) for b in found[:i])
 
 
+def test_numbers_that_are_not_finite_fail_the_item() -> None:
+    segmenter, payload = demo_adapter("segmentation"), a_boxed_picture(0)
+    [found] = segmenter.forward(segmenter.prepare([payload]))
+    broken = found.logits.clone()
+    broken[0, 3, 3] = math.nan
+
+    with pytest.raises(ItemError, match="not finite") as caught:
+        segmenter.read([replace(found, logits=broken)], [payload])
+
+    assert caught.value.code == "model_failed"
+
+
+def test_images_with_and_without_prompts_share_a_batch() -> None:
+    segmenter = demo_adapter("segmentation")
+    boxed, bare = a_boxed_picture(2), a_picture(4)
+    point = PointPrompt(points_xy=((50.0, 50.0),), is_foreground=(True,))
+    pointed = replace(boxed, prompts=replace(boxed.prompts, points=(point,)))
+    payloads = [boxed, bare, pointed]
+
+    together = predict(segmenter, payloads)
+
+    for payload, prediction in zip(payloads, together, strict=True):
+        assert_same(prediction, predict(segmenter, [payload])[0])
+
+
 def test_an_empty_batch_stays_empty() -> None:
     assert predict(demo_adapter("segmentation"), []) == []
 

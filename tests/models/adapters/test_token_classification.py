@@ -207,6 +207,19 @@ def test_the_cost_of_a_text_is_its_tokens(demo: TokenClassifier) -> None:
     assert long.cost > short.cost
 
 
+def test_a_batch_of_unequal_texts_is_hardly_padded(demo: TokenClassifier) -> None:
+    texts = [SENTENCE, "In Peru", " ".join([SENTENCE] * 3), "Hi Omar!", SENTENCE, "It rained.", ""]
+    samples = demo.prepare([TextPayload(text=text) for text in texts])
+
+    cost, padded = sum(sample.cost for sample in samples), demo.padded_cost(samples)
+
+    assert cost <= padded <= 1.3 * cost
+
+
+def test_a_batch_of_nothing_costs_nothing(demo: TokenClassifier) -> None:
+    assert demo.padded_cost(demo.prepare([TextPayload(text="")])) == 0.0
+
+
 def test_numbers_that_are_not_finite_fail_the_item(demo: TokenClassifier) -> None:
     payload = TextPayload(text=SENTENCE)
     raw = demo.forward(demo.prepare([payload]))
