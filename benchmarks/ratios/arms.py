@@ -121,3 +121,8 @@ def check_equal(ours: Sequence[Collection[object]], peers: Sequence[Collection[o
     if not any(ours):
         raise ArmsDiffer(f"no arm found any {what}, so that nothing can be compared")
     return sum(map(len, ours))
+
+
+def spoken_words(prediction: Prediction) -> list[str]:
+    """The words that were heard in a recording, in order."""
+    return [found.text or "" for found in prediction.annotations if found.label == "word"]

@@ -21,7 +21,6 @@ from models.types import Content, Prediction, TextSpan
 
 TOKENIZER = Path(__file__).parents[2] / "models" / "demo" / "weights" / "ner"
 
-_THREADS = 1
 _PEER_BATCH = 32
 _LIMITS = BatchLimits(max_items=128, max_cost=8192)
 _MEDIAN_WORDS, _SIGMA = 24, 0.9
@@ -43,6 +42,9 @@ class Size:
 
 def measure(*, quick: bool) -> Ratio:
     """Both arms with one compute thread in the network; our tokenizing runs on one more."""
+    import torch
+
+    torch.set_num_threads(1)
     return compare(texts(64 if quick else 256), size=Size(), rounds=3 if quick else 7)
 
 
@@ -50,7 +52,6 @@ def compare(texts: Sequence[str], *, size: Size, rounds: int) -> Ratio:
     """The ratio over the texts, which both arms get in the same, mixed order."""
     import torch
 
-    torch.set_num_threads(_THREADS)
     with tempfile.TemporaryDirectory(prefix="prelabel-ner-") as folder:
         write_network(Path(folder), size)
         ours, peer, lengths = _ours(Path(folder)), _pipeline(Path(folder)), _token_counts(Path(folder), texts)
@@ -81,7 +82,7 @@ def compare(texts: Sequence[str], *, size: Size, rounds: int) -> Ratio:
             "tokens": int(lengths.sum()),
             "longest_tokens": int(lengths.max()),
             "network": f"BERT with random weights: {asdict(size)}",
-            "threads": _THREADS,
+            "compute_threads": torch.get_num_threads(),
             "max_items": _LIMITS.max_items,
             "max_cost_tokens": _LIMITS.max_cost,
             "transformers": version("transformers"),

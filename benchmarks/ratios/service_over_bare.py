@@ -17,16 +17,16 @@ import soundfile
 
 from benchmarks import service
 from benchmarks.ratio import Ratio, interleaved
-from benchmarks.ratios.arms import check_equal, in_a_loop
+from benchmarks.ratios.arms import check_equal, in_a_loop, spoken_words
 from models.adapter import Adapter, load
 from models.card import read_card
-from models.types import Content, Prediction
+from models.types import Content
 
 _DEMO = Path(__file__).parents[2] / "models" / "demo"
 CARD = _DEMO / "weights" / "speech" / "card.yaml"
 CLIPS = _DEMO / "drop" / "speech"
 
-_LEAST_ITEM_S = 0.05
+_LEAST_ITEM_MS = 50
 _ITEMS_PER_CALL = 8
 _CALLS_AT_ONCE = 4
 _ANSWER_S = 300.0
@@ -43,7 +43,7 @@ def measure(*, quick: bool) -> Ratio:
     }
     adapter = load(card, Path(card.weights))
     with service.running(config) as address:
-        return compare(address, adapter, contents, rounds=3 if quick else 7)
+        return _checked(compare(address, adapter, contents, rounds=3 if quick else 7))
 
 
 def compare(address: str, adapter: Adapter[Any, Any], contents: Sequence[Content], *, rounds: int) -> Ratio:
@@ -57,7 +57,7 @@ def compare(address: str, adapter: Adapter[Any, Any], contents: Sequence[Content
         _body(contents[first : first + _ITEMS_PER_CALL], first) for first in range(0, len(contents), _ITEMS_PER_CALL)
     ]
     bare = in_a_loop(adapter, contents, batch_size=batch_size)
-    words = check_equal(_answers(address, bodies), [_words(p) for p in bare.predictions], what="words")
+    words = check_equal(_answers(address, bodies), [spoken_words(p) for p in bare.predictions], what="words")
     ours, peer = interleaved(
         lambda: len(contents) / asyncio.run(service.label_all(address, bodies, at_once=_CALLS_AT_ONCE)),
         lambda: in_a_loop(adapter, contents, batch_size=batch_size).items_per_s,
@@ -75,7 +75,7 @@ def compare(address: str, adapter: Adapter[Any, Any], contents: Sequence[Content
         details={
             "items": len(contents),
             "rounds": rounds,
-            "item_ms": round(1000 * _checked(1 / statistics.median(peer))),
+            "item_ms": round(1000 / statistics.median(peer)),
             "items_per_call": _ITEMS_PER_CALL,
             "calls_at_once": _CALLS_AT_ONCE,
             "batch_size": batch_size,
@@ -114,13 +114,7 @@ def _answers(address: str, bodies: Sequence[bytes]) -> list[list[str]]:
     return [[found["text"] for found in result["annotations"] if found["label"] == "word"] for result in results]
 
 
-def _words(prediction: Prediction) -> list[str]:
-    return [found.text or "" for found in prediction.annotations if found.label == "word"]
-
-
-def _checked(item_s: float) -> float:
-    if item_s < _LEAST_ITEM_S:
-        raise RuntimeError(
-            f"an item takes {item_s * 1000:.0f} ms alone; this comparison is for items of 50 ms and more"
-        )
-    return item_s
+def _checked(ratio: Ratio) -> Ratio:
+    if (item_ms := float(ratio.details["item_ms"])) < _LEAST_ITEM_MS:
+        raise RuntimeError(f"an item takes {item_ms} ms alone; this comparison is for {_LEAST_ITEM_MS} ms and more")
+    return ratio

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.ratio import Ratio, interleaved
-from benchmarks.ratios.arms import check_equal, through_engine
+from benchmarks.ratios.arms import check_equal, spoken_words, through_engine
 from models.adapter import load
 from models.card import BatchLimits, ModelCard, read_card
 from models.demo.evaluate_language import held_out_clips
@@ -60,7 +60,7 @@ def measure(*, quick: bool) -> Ratio:
 def compare(card: ModelCard, contents: Sequence[Content], *, rounds: int) -> Ratio:
     """The ratio over recordings: the same weights, beam, voice detection, words and compute threads in both arms."""
     ours, peer = _ours(card), _sequential(card)
-    words = check_equal([_words(prediction) for prediction in ours(contents)], peer(contents), what="words")
+    words = check_equal([spoken_words(prediction) for prediction in ours(contents)], peer(contents), what="words")
     our_values, peer_values = interleaved(
         lambda: _recordings_per_s(ours, contents),
         lambda: _recordings_per_s(peer, contents),
@@ -159,7 +159,3 @@ def _recordings_per_s(hear: Callable[[Sequence[Content]], object], contents: Seq
     start = time.perf_counter()
     hear(contents)
     return len(contents) / (time.perf_counter() - start)
-
-
-def _words(prediction: Prediction) -> list[str]:
-    return [found.text or "" for found in prediction.annotations if found.label == "word"]
