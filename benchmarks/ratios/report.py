@@ -32,7 +32,9 @@ def _figures(ratio: Ratio) -> dict[str, Any]:
 def as_table(outcome: Outcome, machine: Machine) -> RenderableType:
     """The ratios, a row each, and below them what was not measured."""
     title = f"{machine.cpu}, {machine.cores} cores, load {machine.load_average_1min:.1f}"
-    grid = Table("name", "ours", "peer", "ratio", "range", "bar", "met", title=title, title_justify="left")
+    grid = Table(title=title, title_justify="left")
+    for column in ("name", "ours", "peer", "ratio", "range", "bar", "met"):
+        grid.add_column(column, no_wrap=column not in ("ours", "peer"))
     for ratio in outcome.ratios:
         sign = "≥" if ratio.direction == "at_least" else "≤"
         spread = f"{ratio.low:.2f} to {ratio.high:.2f}"

@@ -105,6 +105,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(log: Path) -> str:
-    """The line in which a traceback names its error."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:_SHOWN_CHARS] if lines else "it said nothing"
+    """The line in which the last traceback names its error; without a traceback, the last line."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    tracebacks = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    errors = [line for line in lines[tracebacks[-1] + 1 :] if not line[0].isspace()] if tracebacks else lines[-1:]
+    return errors[0][:_SHOWN_CHARS] if errors else "it said nothing"

@@ -29,6 +29,9 @@ def a_service_that_answers(adapter: Adapter[Any, Any], *, instead: str | None = 
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if self.headers["Content-Type"] != "application/json":
+                self.send_error(422)
+                return
             items = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["items"]
             answer = json.dumps({"results": [label(item["data"]) for item in items]}).encode()
             self.send_response(200)

@@ -7,4 +7,4 @@ from benchmarks.ratios.arms import ArmsDiffer
 
 
 def measure(*, quick: bool) -> Ratio:
-    raise ArmsDiffer("text 3 has other entities")
+    raise ArmsDiffer("text 3 has other entities\nsee there")
