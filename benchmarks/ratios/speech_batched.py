@@ -41,10 +41,10 @@ _PAUSE_S = 0.3
 
 def measure(*, quick: bool) -> Ratio:
     """The demo's network on its held-out commands; in the details, an untrained one of Whisper-tiny's size."""
-    trained = compare(read_card(CARD), recordings(24 if quick else 64, commands=1), rounds=3 if quick else 7)
+    trained = compare(read_card(CARD), recordings(16 if quick else 64, commands=1), rounds=3 if quick else 7)
     with tempfile.TemporaryDirectory(prefix="prelabel-whisper-") as folder:
         card = random_card(Path(folder), WHISPER_TINY)
-        larger = compare(card, recordings(8 if quick else 16, commands=3), rounds=1 if quick else 5)
+        larger = compare(card, recordings(6 if quick else 16, commands=3), rounds=1 if quick else 5)
     told = {
         "whisper_tiny_size_median": round(larger.median, 3),
         "whisper_tiny_size_low": round(larger.low, 3),
