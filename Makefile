@@ -19,7 +19,7 @@ check: $(ENVIRONMENT)
 	$(BIN)/lint-imports
 
 bench: $(ENVIRONMENT)
-	$(BIN)/python -m benchmarks overhead
+	$(BIN)/python -m benchmarks ratios
 
 lock: $(ENVIRONMENT)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \

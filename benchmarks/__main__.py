@@ -1,14 +1,8 @@
-"""Runs the benchmarks: ``python -m benchmarks overhead``."""
+"""Runs the benchmarks: ``python -m benchmarks ratios``."""
 
 from __future__ import annotations
 
-import os
-
-# Both arms of a comparison compute with as many threads as a replica has; libraries read this when they are imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +10,9 @@ import typer
 from rich.console import Console
 
 from benchmarks import gpu as gpu_benchmark
-from benchmarks import gpu_workload
-from benchmarks import overhead as overhead_benchmark
+from benchmarks import gpu_workload, machine
+from benchmarks.ratios import report, runner
+from benchmarks.ratios.registry import MODULES
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 RESULTS = Path(__file__).parent / "results"
@@ -29,21 +24,28 @@ def _several() -> None:
 
 
 @app.command()
-def overhead(
-    rounds: Annotated[int, typer.Option(help="Interleaved repetitions of both arms.")] = 7,
-    items: Annotated[int, typer.Option(help="Items an arm labels in one round.")] = 64,
+def ratios(
+    only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(MODULES)}; may be repeated.")] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer rounds and items: all together within 15 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/ratios.json.")] = False,
 ) -> None:
-    """Compare the service end to end with a bare loop over the same adapter, and count no-op requests."""
-    result = overhead_benchmark.measure(rounds=rounds, items=items)
-    text = json.dumps(asdict(result), indent=1)
+    """Compare prelabel with its peers, each pair side by side on the same work. Exits with 1 if a comparison broke."""
+    if unknown := sorted(set(only or ()) - set(MODULES)):
+        raise typer.BadParameter(
+            f"no comparison {', '.join(unknown)}; known: {', '.join(MODULES)}", param_hint="--only"
+        )
+    modules = {name: module for name, module in MODULES.items() if not only or name in only}
+    outcome = runner.run(modules, quick=quick, progress=lambda line: typer.echo(line, err=True))
+    measured_on = machine.here()
+    text = json.dumps(report.as_json(outcome, measured_on), indent=1)
     if save:
-        (RESULTS / "overhead.json").write_text(text + "\n")
+        (RESULTS / "ratios.json").write_text(text + "\n")
     if as_json:
-        Console().print_json(text)
+        typer.echo(text)
     else:
-        Console().print(overhead_benchmark.table(result))
+        Console().print(report.as_table(outcome, measured_on))
+    raise typer.Exit(1 if outcome.failed else 0)
 
 
 @app.command()

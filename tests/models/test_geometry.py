@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
 
 from models import geometry
 
@@ -24,6 +25,16 @@ def test_a_mask_survives_its_encoding(bitmap: np.ndarray) -> None:
 
     assert mask.size_hw == bitmap.shape
     assert (geometry.decode_mask(mask) == bitmap).all()
+
+
+@given(bitmaps, st.integers(1, 40))
+def test_masks_of_short_and_of_long_runs_have_the_counts_of_pycocotools(bitmap: np.ndarray, times: int) -> None:
+    larger = bitmap.repeat(times, axis=0).repeat(times, axis=1)
+
+    mask = geometry.encode_mask(larger)
+
+    expected = coco_mask.encode(np.asfortranarray(larger, dtype=np.uint8))
+    assert mask.counts.encode() == expected["counts"]
 
 
 @given(corners, corners)

@@ -1,0 +1,43 @@
+"""Names every comparison and finds the file that measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from benchmarks.ratio import Ratio
+
+# Stable names, in the order of the table. A comparison is benchmarks/ratios/NAME.py with measure(*, quick).
+MODULES: dict[str, str] = {
+    name: f"benchmarks.ratios.{name}"
+    for name in (
+        "service_over_bare",
+        "engine_over_bare",
+        "noop_http",
+        "label_studio_predict",
+        "ner_bucketed",
+        "ner_gliner_serve",
+        "speech_batched",
+        "late_binding",
+        "two_nodes",
+        "rle",
+    )
+}
+
+
+class PeerMissing(Exception):
+    """What a comparison needs is not here; the message says what, and how to get it."""
+
+
+def measure_of(module: str) -> Callable[..., Ratio]:
+    """The ``measure(*, quick)`` of a comparison's module.
+
+    Raises:
+        PeerMissing: there is no such file in this version.
+    """
+    try:
+        return import_module(module).measure
+    except ModuleNotFoundError as err:
+        if err.name != module:
+            raise
+        raise PeerMissing(f"there is no {module} in this version") from err
