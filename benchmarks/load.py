@@ -84,7 +84,7 @@ class _Connection(asyncio.Protocol):
         self._received += data
         try:
             end = answer_end(self._received)
-            if end is None or end > len(self._received):
+            if end is None:
                 return
             if not self._received.startswith(b"HTTP/1.1 200") or (self._refused and self._refused in self._received):
                 raise ValueError(f"refused this answer: {bytes(self._received[:600])!r}")
@@ -111,19 +111,32 @@ class _Connection(asyncio.Protocol):
 
 
 def answer_end(received: bytes | bytearray) -> int | None:
-    """Where the first answer ends, or None while its head is not complete.
+    """Where the first answer ends, or None while it is not complete.
 
     Raises:
-        ValueError: the head does not say how long the body is.
+        ValueError: the head does not say how the body ends.
     """
     head_end = received.find(b"\r\n\r\n")
     if head_end < 0:
         return None
     head = bytes(received[:head_end]).lower()
     _, found, rest = head.partition(b"\r\ncontent-length:")
-    if not found:
-        raise ValueError(f"an answer without a length: {head[:300]!r}")
-    return head_end + 4 + int(rest.split(b"\r\n", 1)[0])
+    if found:
+        end = head_end + 4 + int(rest.split(b"\r\n", 1)[0])
+        return end if end <= len(received) else None
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return _chunks_end(received, head_end + 4)
+    raise ValueError(f"an answer without a length: {head[:300]!r}")
+
+
+def _chunks_end(received: bytes | bytearray, start: int) -> int | None:
+    """Where the last of the chunks that begin at ``start`` ends, or None while it is not there (RFC 9112, 7.1)."""
+    while (line_end := received.find(b"\r\n", start)) >= 0:
+        size = int(bytes(received[start:line_end]).split(b";")[0], 16)
+        start = line_end + 2 + size + 2
+        if not size:
+            return start if start <= len(received) else None
+    return None
 
 
 def requests_of(load: Load) -> Iterator[bytes]:

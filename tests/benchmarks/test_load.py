@@ -88,10 +88,18 @@ def test_an_answer_ends_where_its_length_says() -> None:
     head = b"HTTP/1.1 200 OK\r\nA: b\r\nCONTENT-LENGTH: 5\r\n\r\n"
 
     assert answer_end(head[:-1]) is None
-    assert answer_end(head + b"hel") == len(head) + 5
+    assert answer_end(head + b"hell") is None
     assert answer_end(head + b"hello" + head) == len(head) + 5
+
+
+def test_an_answer_in_chunks_ends_with_the_empty_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + b"5\r\nhello\r\nb;note\r\n0\r\n\r\n 0\r\n\r\n\r\n0\r\n\r\n"
+
+    assert [answer_end(answer[:n]) for n in range(len(answer))] == [None] * len(answer)
+    assert answer_end(answer + head) == len(answer)
 
 
 def test_an_answer_without_a_length_is_refused() -> None:
     with pytest.raises(ValueError, match="without a length"):
-        answer_end(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer_end(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
