@@ -49,7 +49,7 @@ class ThresholdPolicy:
 
     @property
     def id(self) -> str:
-        return "thresholds-" + hashlib.sha256(TypeAdapter(ThresholdPolicy).dump_json(self)).hexdigest()[:12]
+        return "thresholds-" + hashlib.sha256(_THRESHOLD_POLICY.dump_json(self)).hexdigest()[:12]
 
     def decide(self, task: Task, pre_label: PreLabel) -> Decision:
         prediction = pre_label.prediction
@@ -113,3 +113,7 @@ class ThresholdPolicy:
 
 def _named(annotation: Annotation) -> str:
     return f"{annotation.label} '{annotation.text}'" if annotation.text else f"{annotation.label} #{annotation.id}"
+
+
+# Built once: every item asks for its policy's id twice, and building an adapter takes 1 to 3 ms.
+_THRESHOLD_POLICY = TypeAdapter(ThresholdPolicy)
