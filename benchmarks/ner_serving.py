@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -20,6 +22,7 @@ APPS = Path(__file__).parent / "peers" / "apps"
 
 # Twice the largest batch, so that a full batch waits while one is computed.
 _CONNECTIONS = 64
+_TEXTS_PER_CALL = 32
 _CHECKED_TEXTS = 48
 _LEAST_AGREEMENT = 0.95
 _LABELS = ("person", "organisation", "place", "date")
@@ -29,7 +32,10 @@ Spans = frozenset[tuple[int, int, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A server of one text a request: how it is started, what it is sent, and what it says of itself."""
+    """A server of one text a request: how it is started, what it is sent, and what it says of itself.
+
+    ``with_defaults`` is the same server as it comes, where the comparison had to limit it to our one compute thread.
+    """
 
     environment: str
     command: tuple[str, ...]
@@ -38,6 +44,8 @@ class Peer:
     libraries: tuple[str, ...]
     what: str
     takes_labels: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    with_defaults: Peer | None = None
 
     def body(self, text: str) -> str:
         return json.dumps({"text": text} | ({"labels": _LABELS} if self.takes_labels else {}))
@@ -52,45 +60,22 @@ def compare(name: str, peer: Peer, *, bar: float, aim: float, quick: bool) -> Ra
     Raises:
         PeerMissing: the peer's environment has not been built.
     """
-    python = python_of(peer.environment)
+    python_of(peer.environment)
     items, rounds = (96, 3) if quick else (192, 5)
     chosen = texts.mixed_lengths(items)
     with tempfile.TemporaryDirectory(prefix="tagger", dir="/tmp") as folder:
         network = random_tagger.write(Path(folder), layers=6, hidden=384)
-        command = [str(python), *peer.command]
-        with (
-            service.running(config(network)) as ours,
-            serving(command, ready=peer.ready, settings={"NETWORK": str(network)}) as theirs,
-        ):
-            our_load = Load(
-                address=ours,
-                path="/v1/prelabel",
-                connections=_CONNECTIONS,
-                bodies=tuple(our_body([text]) for text in chosen),
-                refused='"status":"failed"',
-            )
-            peer_load = Load(
-                address=theirs,
-                path=peer.path,
-                connections=_CONNECTIONS,
-                bodies=tuple(peer.body(text) for text in chosen),
-            )
+        with service.running(config(network)) as ours, _running(peer, network) as theirs:
             agreement = agree(
                 [our_spans(ours, [text])[0] for text in chosen[:_CHECKED_TEXTS]],
                 [_peer_spans(f"{theirs}{peer.path}", peer.body(text)) for text in chosen[:_CHECKED_TEXTS]],
             )
-            answers = _Kept()
-            ours_values, peer_values = interleaved(
-                lambda: answers.ours(send(our_load)), lambda: answers.peers(send(peer_load)), rounds=rounds
-            )
-            calls = Load(
-                address=ours,
-                path="/v1/prelabel",
-                connections=2,
-                bodies=tuple(our_body(chosen[first : first + 32]) for first in range(0, items, 32)),
-                refused='"status":"failed"',
-            )
-            of_32_per_call = items / send(calls).seconds
+            arms = _Arms(_our_load(ours, chosen), _peer_load(peer, theirs, chosen))
+            ours_values, peer_values = interleaved(arms.ours, arms.peer, rounds=rounds)
+            in_calls = _our_load(ours, chosen, per_call=_TEXTS_PER_CALL, connections=2)
+            details = {"ours_items_per_s_in_calls_of_32_texts_2_at_once": round(items / send(in_calls).seconds, 1)}
+        if peer.with_defaults:
+            details["peer_items_per_s_with_its_defaults"] = _rate(peer.with_defaults, network, chosen)
     return Ratio(
         name=name,
         ours="prelabel serve, POST /v1/prelabel, one text a request (HTTP, validation, model, policy, PostgreSQL)",
@@ -107,27 +92,58 @@ def compare(name: str, peer: Peer, *, bar: float, aim: float, quick: bool) -> Ra
             "connections": _CONNECTIONS,
             "compute_threads": 1,
             "texts_with_equal_entities": agreement,
-            "p50_ms_ours_last_round": round(answers.last_ours.p50_ms, 1),
-            "p50_ms_peer_last_round": round(answers.last_peer.p50_ms, 1),
-            "ours_items_per_s_with_32_texts_a_call_2_calls_at_once": round(of_32_per_call, 1),
+            "p50_ms_ours_last_round": round(arms.last_ours.p50_ms, 1),
+            "p50_ms_peer_last_round": round(arms.last_peer.p50_ms, 1),
             "peer_versions": versions_of(peer.environment, peer.libraries),
+            **details,
         },
     )
 
 
-class _Kept:
-    """Turns answers into rates and remembers the last of each arm."""
+def _running(peer: Peer, network: Path) -> AbstractContextManager[str]:
+    command = [str(python_of(peer.environment)), *peer.command]
+    return serving(command, ready=peer.ready, settings={"NETWORK": str(network), **peer.settings})
+
+
+def _our_load(address: str, chosen: Sequence[str], *, per_call: int = 1, connections: int = _CONNECTIONS) -> Load:
+    calls = [chosen[first : first + per_call] for first in range(0, len(chosen), per_call)]
+    return Load(
+        address=address,
+        path="/v1/prelabel",
+        connections=connections,
+        bodies=tuple(our_body(call) for call in calls),
+        refused='"status":"failed"',
+    )
+
+
+def _peer_load(peer: Peer, address: str, chosen: Sequence[str]) -> Load:
+    bodies = tuple(peer.body(text) for text in chosen)
+    return Load(address=address, path=peer.path, connections=_CONNECTIONS, bodies=bodies)
+
+
+def _rate(peer: Peer, network: Path, chosen: Sequence[str]) -> float:
+    """Items per second of a peer on its own: the median of three, after one to warm up."""
+    with _running(peer, network) as address:
+        load = _peer_load(peer, address, chosen)
+        return round(statistics.median([send(load).per_s for _ in range(4)][1:]), 1)
+
+
+class _Arms:
+    """Sends each arm its load, and remembers the last answers of each."""
 
     last_ours: Answers
     last_peer: Answers
 
-    def ours(self, answers: Answers) -> float:
-        self.last_ours = answers
-        return answers.per_s
+    def __init__(self, ours: Load, peer: Load) -> None:
+        self._ours, self._peer = ours, peer
 
-    def peers(self, answers: Answers) -> float:
-        self.last_peer = answers
-        return answers.per_s
+    def ours(self) -> float:
+        self.last_ours = send(self._ours)
+        return self.last_ours.per_s
+
+    def peer(self) -> float:
+        self.last_peer = send(self._peer)
+        return self.last_peer.per_s
 
 
 def config(network: Path, *, window_tokens: int = 512) -> dict[str, object]:

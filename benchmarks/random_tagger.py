@@ -7,7 +7,7 @@ from pathlib import Path
 
 DEMO = Path(__file__).parents[1] / "models" / "demo" / "weights" / "ner"
 
-_HEAD_STD = 1.0
+_LOGIT_STD = 20.0
 _OUTSIDE, _OUTSIDE_BIAS = 0, 46.0
 
 
@@ -26,7 +26,7 @@ def write(folder: Path, *, layers: int, hidden: int, most_tokens: int = 512) -> 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = AutoModelForTokenClassification.from_config(config)
-        torch.nn.init.normal_(network.classifier.weight, std=_HEAD_STD)
+        torch.nn.init.normal_(network.classifier.weight, std=_LOGIT_STD / hidden**0.5)
         torch.nn.init.zeros_(network.classifier.bias)
         network.classifier.bias.data[_OUTSIDE] = _OUTSIDE_BIAS
     network.save_pretrained(folder)
