@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
+PEERS := fastapi gliner label_studio_ml litserve
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench bench-peers lock lock-peers clean
 
 demo: $(ENVIRONMENT)
 	$(BIN)/prelabel demo
@@ -21,12 +22,24 @@ check: $(ENVIRONMENT)
 bench: $(ENVIRONMENT)
 	$(BIN)/python -m benchmarks ratios
 
+# What the comparisons measure us against, each in an environment of its own.
+bench-peers: $(PEERS:%=.venv-peers/%/.complete)
+
+.venv-peers/%/.complete: benchmarks/peers/%.txt | $(ENVIRONMENT)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$*
+	VIRTUAL_ENV=.venv-peers/$* $(BIN)/uv pip sync --quiet --compile-bytecode $<
+	touch $@
+
 lock: $(ENVIRONMENT)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
 
+lock-peers: $(ENVIRONMENT)
+	for peer in $(PEERS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--no-annotate --no-header benchmarks/peers/$$peer.in --output-file benchmarks/peers/$$peer.txt || exit 1; done
+
 clean:
-	rm -rf .venv build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(ENVIRONMENT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prelabel needs Python 3.11 or newer; got " + sys.version.split()[0])'

@@ -24,7 +24,7 @@ _START_S = 180.0
 def running(config: dict[str, object]) -> Iterator[str]:
     """The service of a configuration on a free loopback port; yields its address."""
     with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as folder:
-        port = _free_port()
+        port = free_port()
         file = Path(folder) / "prelabel.yaml"
         file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
@@ -92,7 +92,8 @@ async def requests_per_second(address: str, path: str, *, connections: int, seco
     return sum(answered) / (time.perf_counter() - start)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

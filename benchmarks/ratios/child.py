@@ -9,8 +9,9 @@ from pathlib import Path
 import typer
 from pydantic import TypeAdapter
 
+from benchmarks.peers.environment import PeerMissing
 from benchmarks.ratio import Ratio
-from benchmarks.ratios.registry import PeerMissing, measure_of
+from benchmarks.ratios.registry import measure_of
 
 SKIPPED = 3
 

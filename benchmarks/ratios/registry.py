@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from benchmarks.peers.environment import PeerMissing
 from benchmarks.ratio import Ratio
 
 # Stable names, in the order of the table. A comparison is benchmarks/ratios/NAME.py with measure(*, quick).
@@ -17,16 +18,14 @@ MODULES: dict[str, str] = {
         "label_studio_predict",
         "ner_bucketed",
         "ner_gliner_serve",
+        "ner_litserve",
+        "ner_fastapi",
         "speech_batched",
         "late_binding",
         "two_nodes",
         "rle",
     )
 }
-
-
-class PeerMissing(Exception):
-    """What a comparison needs is not here; the message says what, and how to get it."""
 
 
 def measure_of(module: str) -> Callable[..., Ratio]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.peers.environment import PeerMissing
 from benchmarks.ratio import Ratio
-from benchmarks.ratios.registry import PeerMissing
 
 
 def measure(*, quick: bool) -> Ratio:

@@ -1,0 +1,1 @@
+"""Installs and starts what prelabel is compared to, each in an environment of its own."""

@@ -1,0 +1,65 @@
+"""Compares how many requests that do nothing our service and label-studio-ml's server answer."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+from benchmarks import ceiling, service
+from benchmarks.load import Load, send
+from benchmarks.ner_serving import config
+from benchmarks.peers import label_studio
+from benchmarks.peers.environment import versions_of
+from benchmarks.random_tagger import DEMO
+from benchmarks.ratio import Ratio, interleaved
+
+_CONNECTIONS = 32
+_MODEL = "label_studio_noop.py:NoopModel"
+_MORE_WORKERS = 4
+
+
+def measure(*, quick: bool) -> Ratio:
+    """Requests per second over 32 kept connections, closed loop: GET /healthz of ours / GET /health of theirs.
+
+    The peer runs with its container file's one worker of 8 threads. What it does with 4 workers, and with POST /predict
+    of one task, is in the details.
+
+    Raises:
+        PeerMissing: label-studio-ml is not installed.
+    """
+    seconds, rounds = (1.0, 3) if quick else (3.0, 7)
+    # The no-op model first: a missing peer is found before anything of ours starts.
+    with label_studio.backend(_MODEL) as theirs, service.running(config(DEMO, window_tokens=128)) as ours:
+        our_load = Load(address=ours, path="/healthz", connections=_CONNECTIONS, seconds=seconds)
+        peer_load = Load(address=theirs, path="/health", connections=_CONNECTIONS, seconds=seconds)
+        ours_values, peer_values = interleaved(
+            lambda: send(our_load).per_s, lambda: send(peer_load).per_s, rounds=rounds
+        )
+        bodies = (json.dumps(label_studio.tasks_of(["a text"])),)
+        predicts = Load(
+            address=theirs, path=label_studio.PATH, connections=_CONNECTIONS, bodies=bodies, seconds=seconds
+        )
+        predict_per_s = statistics.median(send(predicts).per_s for _ in range(3))
+        limit = ceiling.measure(connections=_CONNECTIONS, seconds=seconds)
+    with label_studio.backend(_MODEL, workers=_MORE_WORKERS) as theirs:
+        load = Load(address=theirs, path="/health", connections=_CONNECTIONS, seconds=seconds)
+        more_workers_per_s = statistics.median(send(load).per_s for _ in range(3))
+    return Ratio(
+        name="noop_http",
+        ours="prelabel serve, GET /healthz",
+        peer="label-studio-ml, GET /health, gunicorn --preload --workers 1 --threads 8 as in its container file",
+        unit="requests/s",
+        ours_values=ours_values,
+        peer_values=peer_values,
+        bar=5.0,
+        aim=10.0,
+        details={
+            "connections": _CONNECTIONS,
+            "seconds_per_round": seconds,
+            "load_generator_ceiling_per_s": round(limit),
+            "peer_predict_of_a_noop_model_per_s": round(predict_per_s),
+            "peer_health_with_4_workers_per_s": round(more_workers_per_s),
+            "peer_versions": versions_of(label_studio.PEER, label_studio.LIBRARIES),
+            "peer_note": "1.0.9 is the newest on the package index; its development version is not there",
+        },
+    )

@@ -1,0 +1,105 @@
+"""Checks what the load generator sends and counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from benchmarks import ceiling
+from benchmarks.load import Load, answer_end, requests_of, send
+
+
+class _Site(ThreadingHTTPServer):
+    """A server that remembers the bodies that it was sent, and echoes them."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.bodies: list[bytes] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, _Site)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(body)
+        self.send_response(404 if self.path == "/nowhere" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[_Site]:
+    with _Site() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def a_load(site: _Site, *, bodies: tuple[str, ...], path: str = "/", refused: str = "") -> Load:
+    address = f"http://127.0.0.1:{site.server_address[1]}"
+    return Load(address=address, path=path, connections=3, bodies=bodies, refused=refused)
+
+
+def test_every_body_is_sent_once_and_every_answer_is_counted(site: _Site) -> None:
+    bodies = tuple(f"body {n} " * n * 50 for n in range(20))
+
+    answers = send(a_load(site, bodies=bodies))
+
+    assert answers.count == 20
+    assert sorted(site.bodies) == sorted(body.encode() for body in bodies)
+    assert 0 < answers.p50_ms <= answers.p95_ms <= 1e3 * answers.seconds
+
+
+def test_an_error_answer_ends_the_load(site: _Site) -> None:
+    with pytest.raises(RuntimeError, match="404"):
+        send(a_load(site, bodies=("a", "b"), path="/nowhere"))
+
+
+def test_an_answer_with_what_is_refused_ends_the_load(site: _Site) -> None:
+    with pytest.raises(RuntimeError, match="this one failed"):
+        send(a_load(site, bodies=("fine", "this one failed"), refused="failed"))
+
+
+def test_a_load_with_an_end_in_time_repeats_its_requests() -> None:
+    with ceiling.trivial_server() as address:
+        answers = send(Load(address=address, path="/", connections=2, seconds=0.2))
+
+    assert answers.count > 2
+
+
+def test_a_get_has_no_body() -> None:
+    load = Load(address="http://127.0.0.1:80", path="/healthz", connections=1)
+
+    assert list(requests_of(load)) == [b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"]
+
+
+def test_an_answer_ends_where_its_length_says() -> None:
+    head = b"HTTP/1.1 200 OK\r\nA: b\r\nCONTENT-LENGTH: 5\r\n\r\n"
+
+    assert answer_end(head[:-1]) is None
+    assert answer_end(head + b"hell") is None
+    assert answer_end(head + b"hello" + head) == len(head) + 5
+
+
+def test_an_answer_in_chunks_ends_with_the_empty_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + b"5\r\nhello\r\nb;note\r\n0\r\n\r\n 0\r\n\r\n\r\n0\r\n\r\n"
+
+    assert [answer_end(answer[:n]) for n in range(len(answer))] == [None] * len(answer)
+    assert answer_end(answer + head) == len(answer)
+
+
+def test_an_answer_without_a_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a length"):
+        answer_end(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
