@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Annotated, Protocol, cast
 
 import typer
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -118,6 +119,27 @@ def offline(
 ) -> None:
     """Send everything at once: how fast a batch job runs."""
     _bench("offline", context)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A report.json, or the folder that holds it.", show_default=False)],
+    after: Annotated[Path, typer.Argument(help="The report to compare with it.", show_default=False)],
+    margin: Annotated[float, typer.Option(min=0.0, help="The least relative change that is called one.")] = 0.02,
+    force: Annotated[bool, typer.Option(help="Compare though hardware, model, scenario or inputs differ.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say what changed from one report to another beyond the spread of their repetitions."""
+    from benchmarks import compare as comparing
+    from benchmarks.report import read
+    from benchmarks.table import compared
+
+    files = tuple(path / "report.json" if path.is_dir() else path for path in (before, after))
+    comparison = comparing.compare(read(files[0]), read(files[1]), margin=margin, force=force)
+    if as_json:
+        screen.print_json(TypeAdapter(comparing.Comparison).dump_json(comparison).decode())
+    else:
+        screen.print(compared(comparison, names=(str(files[0]), str(files[1]))))
 
 
 def _bench(scenario: Scenario, context: typer.Context) -> None:

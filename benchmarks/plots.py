@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -147,15 +148,14 @@ def _batches(axes: Axes, report: Report, model: str) -> None:
         places = [row + (index - (len(report.points) - 1) / 2) * width for row in range(len(rows))]
         shares = [100 * of_points[index] for _, of_points in rows]
         fill, hatch = _FILLS[index % len(_FILLS)]
-        label = f"{point.name or model}: {point.work[model].mean_batch:.1f} on average"
+        label = f"{point.name or model}: mean {point.work[model].mean_batch:.1f}"
         axes.bar(places, shares, width=width, color=fill, hatch=hatch, edgecolor="0.2", linewidth=0.5, label=label)
     axes.set_xticks(range(len(rows)), [name for name, _ in rows])
     axes.set_xlabel(f"items in a batch of {model}")
     axes.set_ylabel("share of all items (%)")
-    axes.margins(y=0.2)
-    axes.legend(frameon=False, loc="upper left", ncols=2, fontsize=9)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (1 + 0.05 * len(report.points)))
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylim(0, 103 + 8 * math.ceil(len(report.points) / 3))  # room for the legend
+    axes.legend(frameon=False, loc="upper left", ncols=3, fontsize=9)
 
 
 def _stages(axes: Axes, report: Report) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.compare import Change, Comparison
 from benchmarks.report import Point, Report, Spread
 from benchmarks.target import Work
 
@@ -202,3 +204,39 @@ def _failures(report: Report) -> dict[str, int]:
 
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+
+def compared(comparison: Comparison, *, names: tuple[str, str]) -> RenderableType:
+    """What changed from one report to the other."""
+    table = _table()
+    table.add_column("figure", no_wrap=True)
+    for heading in ("before", "after", "change", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for condition, changes in groupby(comparison.changes, key=lambda change: change.condition):
+        if condition:
+            table.add_row(Text(f"at {condition}", style="bold"))
+        for change in changes:
+            table.add_row(change.figure, *_change_cells(change))
+    notes = [f"before: {names[0]}", f"after: {names[1]}"]
+    notes += [f"• forced, though the reports differ in {what}" for what in comparison.differs]
+    notes += [f"• version: {what}" for what in comparison.versions]
+    notes.append(
+        "The interval is exact for the repetitions inside each report (Mann-Whitney). What changes from one start of "
+        "the program to the next, or with the machine's load, is not in it: measure each side twice to see that."
+    )
+    return Group(table, Text("\n".join(notes), style="dim"))
+
+
+def _change_cells(change: Change) -> list[Text]:
+    scale, unit = (1e3, " ms") if "latency" in change.figure else (1.0, "")
+    show = _shower(max(change.before, change.after) * scale)
+    styles = {"better": "bold green", "worse": "bold red", "no difference beyond noise": "dim"}
+    interval = change.interval
+    return [
+        Text(show(change.before * scale) + unit),
+        Text(show(change.after * scale) + unit),
+        Text("–" if interval is None else f"{interval.factor - 1:+.1%}"),
+        Text("–" if interval is None else f"{interval.low - 1:+.1%} to {interval.high - 1:+.1%}"),
+        Text(change.verdict, style=styles.get(change.verdict, "yellow")),
+    ]
