@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from models.card import ModelCard
 from models.errors import ModelError
@@ -46,6 +46,15 @@ class Adapter(Protocol[S, R]):
 
     def read(self, raw: R, payloads: Sequence[Payload]) -> list[Prediction]:
         """CPU: turn the network's output into one prediction for each payload."""
+        ...
+
+
+@runtime_checkable
+class Pads(Protocol):
+    """An adapter that fills up short samples to the length of long ones, and can say what that costs."""
+
+    def padded_cost(self, batch: Sequence[Any]) -> float:
+        """What ``forward`` computes for a batch, in the unit of the samples' cost."""
         ...
 
 

@@ -43,7 +43,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class BatchLimits:
     """How much one forward pass may take and how much may wait for it.
 
-    ``max_cost`` is in the family's unit: megapixels of model input (images), tokens (text), seconds (audio).
+    ``max_cost`` is in the family's unit: megapixels of model input (images), tokens (text), seconds (audio). What waits
+    is bounded by ``max_queue`` items and ``max_queue_bytes`` of encoded content; bulk items may take three quarters. A
+    forward pass that takes longer than ``max_forward_s`` counts as hung, and the replica is started anew.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -51,6 +53,8 @@ class BatchLimits:
     max_items: PositiveInt = 16
     max_cost: PositiveFloat = float("inf")
     max_queue: PositiveInt = 512
+    max_queue_bytes: PositiveInt = 512 * 2**20
+    max_forward_s: PositiveFloat = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

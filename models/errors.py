@@ -22,7 +22,7 @@ class ItemError(PrelabelError):
     """This item cannot be labelled; the others of its batch are untouched.
 
     Codes: unreadable_image, unreadable_audio, invalid_text, too_large, blocked_url, not_found, fetch_failed,
-    timeout, wrong_media, invalid_prompt, model_failed.
+    timeout, wrong_media, invalid_prompt, model_failed, out_of_memory, device_lost.
     """
 
 

@@ -10,6 +10,9 @@ from pydantic import Discriminator
 
 Media = Literal["image", "audio", "text"]
 Task = Literal["detection", "segmentation", "ner", "speech"]
+Priority = Literal["interactive", "bulk"]
+
+PRIORITIES: tuple[Priority, Priority] = ("interactive", "bulk")
 
 MEDIA_OF_TASK: dict[Task, Media] = {
     "detection": "image",
