@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 from benchmarks.target import MeasuredModel, Settings, Work
 from models.adapter import build_random
@@ -19,21 +18,6 @@ from pipelines.local import load_engine
 from pipelines.tasks import prompts_from
 
 RANDOM = "random"
-
-
-@runtime_checkable
-class Counted(Protocol):
-    """What an engine has done so far: items by batch size, and the seconds that each stage was busy."""
-
-    batch_sizes: Mapping[int, int]
-    prepare_s: float
-    forward_s: float
-    read_s: float
-
-
-@runtime_checkable
-class _TellsStats(Protocol):
-    def stats(self) -> object: ...
 
 
 class Engines:
@@ -53,16 +37,13 @@ class Engines:
         return {name: _work(engine) for name, engine in self._engines.items()}
 
 
-def _work(engine: object) -> Work:
-    """What an engine tells of itself; engines that keep no busy seconds tell their batch sizes."""
-    stats = engine.stats() if isinstance(engine, _TellsStats) else engine
-    busy_s = dict[str, float]()
-    if isinstance(stats, Counted):
-        busy_s = {"prepare": stats.prepare_s, "forward": stats.forward_s, "read": stats.read_s}
+def _work(engine: Engine) -> Work:
+    stats = engine.stats()
     return Work(
-        batch_sizes=dict(getattr(stats, "batch_sizes", {})),
-        busy_s=busy_s,
-        padding_efficiency=getattr(stats, "padding_efficiency", None),
+        batch_sizes=stats.batch_sizes,
+        busy_s={"prepare": stats.prepare_s, "forward": stats.forward_s, "read": stats.read_s},
+        cost=stats.cost,
+        padded_cost=stats.padded_cost,
     )
 
 

@@ -119,8 +119,8 @@ def _batches(report: Report, model: str) -> Table:
         table.add_row(name, *(_share(share, with_bar=len(work) == 1) for share in shares))
     table.add_section()
     table.add_row("mean", *(f"{one.mean_batch:.1f}" for one in work))
-    if any(one.padding_efficiency is not None for one in work):
-        table.add_row("not padding", *(f"{one.padding_efficiency or 0.0:.0%}" for one in work))
+    if any((one.padding_efficiency or 1.0) < 1.0 for one in work):
+        table.add_row("not padding", *(f"{one.padding_efficiency or 1.0:.0%}" for one in work))
     return table
 
 
@@ -203,7 +203,7 @@ def _failures(report: Report) -> dict[str, int]:
 
 
 def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def compared(comparison: Comparison, *, names: tuple[str, str]) -> RenderableType:

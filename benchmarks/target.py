@@ -35,13 +35,14 @@ class Settings(Protocol):
 class Work:
     """What one model did: how many batches of each size, and for how many seconds each stage was busy.
 
-    The seconds are those of all threads together, and empty where the engine does not tell; ``padding_efficiency`` is
-    the share of the network's input that was not padding, where the engine offers it.
+    The seconds are those of all threads together. ``cost`` is what the items needed, ``padded_cost`` what the network
+    computed to fill its batches, both in the unit of the model's family.
     """
 
     batch_sizes: dict[int, int] = field(default_factory=dict)
     busy_s: dict[str, float] = field(default_factory=dict)
-    padding_efficiency: float | None = None
+    cost: float = 0.0
+    padded_cost: float = 0.0
 
     @property
     def items(self) -> int:
@@ -52,18 +53,25 @@ class Work:
         """Items in a batch, on average over the batches."""
         return self.items / max(sum(self.batch_sizes.values()), 1)
 
+    @property
+    def padding_efficiency(self) -> float | None:
+        """The share of what the network computed that was not padding."""
+        return self.cost / self.padded_cost if self.padded_cost else None
+
     def __add__(self, other: Work) -> Work:
         return Work(
             batch_sizes=dict(sorted((Counter(self.batch_sizes) + Counter(other.batch_sizes)).items())),
             busy_s={stage: self.busy_s.get(stage, 0.0) + seconds for stage, seconds in other.busy_s.items()},
-            padding_efficiency=other.padding_efficiency,
+            cost=self.cost + other.cost,
+            padded_cost=self.padded_cost + other.padded_cost,
         )
 
     def since(self, before: Work) -> Work:
         return Work(
             batch_sizes=dict(Counter(self.batch_sizes) - Counter(before.batch_sizes)),
             busy_s={stage: seconds - before.busy_s.get(stage, 0.0) for stage, seconds in self.busy_s.items()},
-            padding_efficiency=self.padding_efficiency,
+            cost=self.cost - before.cost,
+            padded_cost=self.padded_cost - before.padded_cost,
         )
 
 
