@@ -22,6 +22,7 @@ _CAPTION_CHARS = 138
 _INKS = ("#0b3c5d", "#d1495b", "#8fb8de")
 _FILLS = (("#c9dcef", "///"), ("#1f4e79", ""), ("#f0b67f", "..."), ("#ffffff", "xxx"))
 _MARKS = ("o-", "s--", "^:")
+_RANGES = " Points are medians of the repetitions, bars reach from the lowest to the highest."
 _STAGES = ("prepare", "forward", "read")
 
 
@@ -45,7 +46,8 @@ def _plots(report: Report) -> Iterator[tuple[str, str, Callable[[Axes, Report], 
 
 
 def _saved(report: Report, file: Path, title: str, plot: Callable[[Axes, Report], None]) -> Path:
-    caption = textwrap.wrap(_caption(report), _CAPTION_CHARS)
+    has_ranges = plot in (_latency, _throughput)
+    caption = textwrap.wrap(_caption(report) + _RANGES * has_ranges, _CAPTION_CHARS)
     bottom = 0.035 * (len(caption) + 1)
     layout = ConstrainedLayoutEngine(rect=(0.01, bottom, 0.98, 0.985 - bottom))
     figure = Figure(figsize=_SIZE_IN, dpi=_DPI, layout=layout)
@@ -67,8 +69,7 @@ def _caption(report: Report) -> str:
     return (
         f"{report.sample_size} after {2 * setup.warm_up_items} of warming up; {report.inputs.what}. "
         f"{report.hardware}; {libraries}; load average {machine.load_average_1min:.1f} to "
-        f"{report.load_average_at_end:.1f}; {report.measured_at}. Where repetitions are not shown one by one: "
-        "their median, with a bar from the lowest to the highest."
+        f"{report.load_average_at_end:.1f}; {report.measured_at}."
     )
 
 
@@ -174,13 +175,12 @@ def _stages(axes: Axes, report: Report) -> None:
     is_several = len({model for _, model, _ in rows}) > 1
     names = [" ".join([model] * is_several + [point.name]) or model for point, model, _ in rows]
     axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color="0.88", linewidth=0.8)
     axes.set_xlim(0, 1.45 * max(lefts))
     axes.set_xlabel("busy time of all threads together (ms an item)")
-    axes.legend(frameon=False, loc="upper right", ncols=3, bbox_to_anchor=(1.0, 1.02))
-    axes.set_ylim(len(rows) - 0.4, -0.9)
+    axes.set_ylim(max(len(rows), 3) - 0.5, -0.5)
+    _legend(axes)
 
 
 def _line(

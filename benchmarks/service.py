@@ -30,7 +30,7 @@ def running(config: dict[str, object]) -> Iterator[str]:
         file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
         with (Path(folder) / "log").open("w+") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())  # noqa: S603 - our own program
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program
             try:
                 _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
                 yield f"http://127.0.0.1:{port}"
@@ -39,7 +39,7 @@ def running(config: dict[str, object]) -> Iterator[str]:
                 process.wait(timeout=60)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's environment without prelabel's settings: they could send a benchmark's items into a real store."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith("PRELABEL_")}
 

@@ -152,16 +152,15 @@ def size_shares(batch_sizes: Sequence[Mapping[int, int]]) -> list[tuple[str, lis
 
 def _stages(report: Report) -> Table:
     table = _table()
-    for heading in (_condition(report), "model"):
+    named = [_condition(report)] if any(point.name for point in report.points) else []
+    for heading in (*named, "model"):
         table.add_column(heading, no_wrap=True)
     for heading in ("prepare", "forward", "read", "forward busy\n% of the time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for point in report.points:
         for model, work in point.work.items():
             if work.busy_s:
-                table.add_row(point.name, model, *_busy(point, work))
-    if not any(point.name for point in report.points):
-        table.columns = table.columns[1:]
+                table.add_row(*[point.name] * len(named), model, *_busy(point, work))
     return table
 
 
