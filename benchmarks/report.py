@@ -18,7 +18,7 @@ from models.types import Task
 Scenario = Literal["single-stream", "server", "offline"]
 FORMAT = "prelabel-bench/1"
 
-_LATE = 0.1
+_LATE, _SENDER_BUSY = 0.1, 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Point:
         latency_p99_s: over the answered queries of all repetitions, where there are 10,000 or more.
         in_time_low: lower end of the 95 % interval of the share answered within the deadline, over all repetitions.
         work: what each model did in all repetitions together.
+        own_cpu_s: processor seconds of the measuring process, which holds the engine, or only sends to a service.
     """
 
     rate_per_s: float | None
@@ -48,6 +49,7 @@ class Point:
     latency_p99_s: float | None
     in_time_low: float | None
     work: dict[str, Work]
+    own_cpu_s: float
 
     @property
     def queries(self) -> int:
@@ -176,6 +178,15 @@ def notes_on(report: Report) -> tuple[str, ...]:
             f"at {', '.join(late)} the load generator itself was late by more than a tenth of the median latency; "
             "latencies count that"
         )
+    if report.target.startswith("service"):
+        found += [
+            f"at {point.name or 'this rate'} the load generator used {point.own_cpu_s / point.duration_s:.0%} of a "
+            "processor and may itself be the limit"
+            for point in report.points
+            if point.own_cpu_s > _SENDER_BUSY * point.duration_s
+        ]
+    if " at " in report.target:
+        found.append("hardware and versions are those of the load generator; the service may run elsewhere")
     if max(report.machine.load_average_1min, report.load_average_at_end) > report.machine.cores:
         found.append("the machine had more work than processors; measure again on a quiet one")
     if report.inputs.left_out:

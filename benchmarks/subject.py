@@ -46,7 +46,9 @@ class Subject:
 
     @property
     def warm_up_items(self) -> int:
-        return self.options.warm_up or max(_LEAST_WARM_UP, *(card.limits.max_items for card in self.cards))
+        """One full batch, so that its shape is warm too, unless a repetition never fills one."""
+        full = max(_LEAST_WARM_UP, *(card.limits.max_items for card in self.cards))
+        return self.options.warm_up or min(full, self.options.items or full)
 
     def inputs(self) -> Inputs:
         """The items to send: a folder's, generated ones for random weights, or the sample drop's."""

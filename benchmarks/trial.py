@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,13 +160,15 @@ class Trial:
     async def _measure(self, conditions: Sequence[Condition], *, peak: float | None) -> Result:
         queries: list[list[list[Query]]] = [[] for _ in conditions]
         work = [dict[str, Work]() for _ in conditions]
+        own_cpu_s = [0.0] * len(conditions)
         for repeat in range(self._plan.repeats):
             for index, condition in enumerate(conditions):
-                before = condition.target.work()
+                before, cpu_s = condition.target.work(), time.process_time()
                 what = f"{repeat + 1}/{self._plan.repeats} {condition.name}"
                 queries[index].append(await self._repeat(condition, what=what, number=repeat))
+                own_cpu_s[index] += time.process_time() - cpu_s
                 work[index] = _added(work[index], _since(before, condition.target.work()))
-        rows = zip(conditions, queries, work, strict=True)
+        rows = zip(conditions, queries, work, own_cpu_s, strict=True)
         return Result(points=tuple(self._point(*row) for row in rows), peak_items_per_s=peak)
 
     async def _repeat(self, condition: Condition, *, what: str, number: int) -> list[Query]:
@@ -183,7 +186,9 @@ class Trial:
             case unreachable:
                 assert_never(unreachable)
 
-    def _point(self, condition: Condition, repeats: Sequence[Sequence[Query]], work: dict[str, Work]) -> Point:
+    def _point(
+        self, condition: Condition, repeats: Sequence[Sequence[Query]], work: dict[str, Work], own_cpu_s: float
+    ) -> Point:
         deadline_s = self._plan.deadline_s
         everything = [query for queries in repeats for query in queries]
         answered = [query.latency_s for query in everything if query.code is None]
@@ -195,6 +200,7 @@ class Trial:
             latency_p99_s=p99(answered),
             in_time_low=None if deadline_s is None else share_low(in_time, len(everything)),
             work=work,
+            own_cpu_s=own_cpu_s,
         )
 
 

@@ -121,6 +121,7 @@ def a_report(items_per_s: Sequence[float], **changes: Any) -> Report:
         latency_p99_s=None,
         in_time_low=None,
         work={"m": Work(batch_sizes={4: 2, 2: 1}, busy_s={"prepare": 0.1, "forward": 0.5, "read": 0.1})},
+        own_cpu_s=0.6 * len(items_per_s) * part.duration_s,
     )
     model = MeasuredModel(
         name="m",

@@ -13,7 +13,7 @@ import yaml
 from benchmarks import service
 from benchmarks.endpoint import Endpoint, configuration
 from models.errors import OverloadedError, PrelabelError
-from models.types import Content
+from models.types import Content, Task
 from serving import settings
 
 
@@ -72,10 +72,9 @@ async def test_every_failure_has_a_code(answer: httpx.Response | Exception, code
     assert failed.value.code == code
 
 
-@pytest.mark.parametrize("task", ["segmentation", "ner"])
-def test_a_service_is_started_with_the_task_s_own_models_and_nothing_of_the_store(task: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", ["segmentation", "ner"])
+def test_a_service_is_started_with_the_task_s_own_models_and_nothing_of_the_store(own: Task, tmp_path: Path) -> None:
     known = settings.load("demo")
-    [own] = [name for name in known.tasks if name == task]
 
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(written := configuration(own, known)))
     read = settings.load(str(tmp_path / "own.yaml"))

@@ -89,6 +89,16 @@ def test_a_late_sender_and_a_busy_machine_are_said() -> None:
     assert not any("late" in note or "processors" in note for note in notes_on(report))
 
 
+def test_a_generator_at_its_own_limit_is_said() -> None:
+    report = replace(a_server_report(), target="service at http://host:8000")
+    busy = replace(report, points=(replace(report.points[0], own_cpu_s=report.points[0].duration_s),))
+
+    assert any("the load generator used 100% of a processor" in note for note in notes_on(busy))
+    assert not any("load generator used" in note for note in notes_on(report))
+    assert not any("load generator used" in note for note in notes_on(replace(busy, target="engine")))
+    assert any("the service may run elsewhere" in note for note in notes_on(report))
+
+
 def test_shares_of_many_sizes_are_summed_in_doubling_ranges() -> None:
     shares = size_shares([dict.fromkeys(range(1, 16), 1)])
 
