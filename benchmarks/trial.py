@@ -109,7 +109,8 @@ class Trial:
         seen = {limit: await self._warm_up(target) for limit, target in targets.items()}
         if self._plan.scenario == "server":
             [target], [rate] = targets.values(), seen.values()
-            peak = await self._peak(target, rate)
+            needs_peak = self._plan.finds_max_rate or not self._plan.rates_per_s
+            peak = await self._peak(target, rate) if needs_peak else None
             return await self._measure(await self._loads(target, peak), peak=peak)
         conditions = [
             Condition(target=target, batch_limit=limit, items=self._items(seen[limit]))
@@ -132,9 +133,12 @@ class Trial:
             return await load.single_stream(target.label, self._supply.take(n), on_done=on_done)
         return await load.offline(target.label, self._supply.take(n), at_once=target.at_once, on_done=on_done)
 
-    async def _loads(self, target: Target, peak: float) -> list[Condition]:
-        rates = list(self._plan.rates_per_s) or [share * peak for share in PEAK_SHARES]
-        if self._plan.finds_max_rate:
+    async def _loads(self, target: Target, peak: float | None) -> list[Condition]:
+        """The asked-for loads, or shares of the peak, and the highest good one where it is looked for."""
+        rates = list(self._plan.rates_per_s)
+        if not rates and peak is not None:
+            rates = [share * peak for share in PEAK_SHARES]
+        if self._plan.finds_max_rate and peak is not None:
             rates.append(await self._max_rate(target, peak))
         return [Condition(target=target, rate_per_s=rate, items=self._items(rate)) for rate in sorted(rates)]
 
