@@ -185,6 +185,10 @@ def _caption(report: Report) -> Text:
         text.append(f"\npeak before the loads: {report.peak_items_per_s:.1f} items/s")
     if setup.deadline_s is not None:
         text.append(f"\nin time: within {setup.deadline_s:g} s; good items are those")
+    for point in report.points:
+        if point.latency_p99_s is not None and report.scenario != "offline":
+            at = f" at {point.name}" if point.name else ""
+            text.append(f"\np99{at}: {1e3 * point.latency_p99_s:.1f} ms, over all {point.queries:,} queries")
     libraries = ", ".join(f"{name} {number}" for name, number in machine.libraries.items())
     text.append(f"\nPython {machine.python}, {libraries}")
     lost = Counter(_failures(report)) + Counter({"shed": sum(point.shed for point in report.points)})

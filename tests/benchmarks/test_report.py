@@ -71,6 +71,7 @@ def test_few_queries_are_said_to_have_no_p99() -> None:
     report = a_server_report()
     many = replace(report, points=tuple(replace(point, latency_p99_s=0.2) for point in report.points))
 
+    assert "p99 at 9.5/s: 200.0 ms" in text_of(many, width=80)
     assert any("no p99" in note for note in notes_on(report))
     assert not any("no p99" in note for note in notes_on(many))
 
