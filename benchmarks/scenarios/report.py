@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchmarks.figures import LEAST_QUERIES_FOR_P99, Slice, cost_per_1000
 from benchmarks.machine import Machine
-from benchmarks.target import MeasuredModel, Work
+from benchmarks.scenarios.figures import LEAST_QUERIES_FOR_P99, Slice, cost_per_1000
+from benchmarks.scenarios.target import MeasuredModel, Work
 from models.errors import PrelabelError
 from models.types import Task
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from benchmarks import service
-from benchmarks.endpoint import Endpoint, configuration
+from benchmarks.scenarios.endpoint import Endpoint, configuration
 from models.errors import OverloadedError, PrelabelError
 from models.types import Content, Task
 from serving import settings

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from benchmarks.stamp import can_stamp, stamped
+from benchmarks.scenarios.stamp import can_stamp, stamped
 from models.demo import sentences
 from models.demo.drop import DROP
 from models.errors import ConfigError, ItemError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from benchmarks.report import Point, Report
+from benchmarks.scenarios.report import Point, Report
 from models.errors import PrelabelError
 
 Verdict = Literal["better", "worse", "no difference beyond noise", "too few repetitions", "cannot be compared"]

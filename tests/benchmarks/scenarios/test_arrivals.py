@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.arrivals import poisson
+from benchmarks.scenarios.arrivals import poisson
 
 _RATE, _N = 50.0, 20_000
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.report import Point
-from benchmarks.trial import Plan, Result, Trial
+from benchmarks.scenarios.report import Point
+from benchmarks.scenarios.trial import Plan, Result, Trial
 from models.errors import PrelabelError
-from tests.benchmarks.builders import FakeServer, Nobody, Numbers, run
+from tests.benchmarks.scenarios.builders import FakeServer, Nobody, Numbers, run
 
 PLAN = Plan(scenario="offline", repeats=5, items=20, duration_s=1.0, warm_up_items=4)
 

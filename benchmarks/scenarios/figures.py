@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.load import SHED, Query
+from benchmarks.scenarios.load import SHED, Query
 
 # Below this, the 99th percentile is a matter of a few queries (MLPerf's own bound, at a margin of 0.05 %, is 262,742).
 LEAST_QUERIES_FOR_P99 = 10_000

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from benchmarks.figures import slice_of
-from benchmarks.load import Query
 from benchmarks.machine import Machine
-from benchmarks.report import InputFacts, Point, Report, Setup
-from benchmarks.target import MeasuredModel, Work
+from benchmarks.scenarios.figures import slice_of
+from benchmarks.scenarios.load import Query
+from benchmarks.scenarios.report import InputFacts, Point, Report, Setup
+from benchmarks.scenarios.target import MeasuredModel, Work
 from models.errors import ItemError, OverloadedError
 from models.types import Content
 

@@ -11,12 +11,12 @@ from typing import Protocol, assert_never
 
 import numpy as np
 
-from benchmarks import load
-from benchmarks.arrivals import poisson
-from benchmarks.figures import p99, share_low, slice_of
-from benchmarks.load import Query
-from benchmarks.report import Point, Scenario
-from benchmarks.target import Target, Work
+from benchmarks.scenarios import load
+from benchmarks.scenarios.arrivals import poisson
+from benchmarks.scenarios.figures import p99, share_low, slice_of
+from benchmarks.scenarios.load import Query
+from benchmarks.scenarios.report import Point, Scenario
+from benchmarks.scenarios.target import Target, Work
 from models.errors import PrelabelError
 from models.types import Content
 

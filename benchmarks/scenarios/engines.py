@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.target import MeasuredModel, Settings, Work
+from benchmarks.scenarios.target import MeasuredModel, Settings, Work
 from models.adapter import build_random
 from models.card import ModelCard
 from models.engine import Engine

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from benchmarks import endpoint, engines, inputs
-from benchmarks.inputs import Inputs
-from benchmarks.options import Options
-from benchmarks.target import Settings, Target
+from benchmarks.scenarios import endpoint, engines, inputs
+from benchmarks.scenarios.inputs import Inputs
+from benchmarks.scenarios.options import Options
+from benchmarks.scenarios.target import Settings, Target
 from models.card import ModelCard
 from models.errors import ConfigError
 from models.types import Task

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import cost_per_1000, p99, percentile, share_low, slice_of
-from tests.benchmarks.builders import queries_of
+from benchmarks.scenarios.figures import cost_per_1000, p99, percentile, share_low, slice_of
+from tests.benchmarks.scenarios.builders import queries_of
 
 
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=200), st.floats(0.1, 100.0))

@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from benchmarks import service
-from benchmarks.target import MeasuredModel, Settings, Work
+from benchmarks.scenarios.target import MeasuredModel, Settings, Work
 from models.card import ModelCard
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.media import MediaLimits

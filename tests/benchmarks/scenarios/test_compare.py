@@ -10,10 +10,10 @@ from statistics import median
 import numpy as np
 import pytest
 
-from benchmarks.compare import Change, change_interval, compare
-from benchmarks.report import Report
+from benchmarks.scenarios.compare import Change, change_interval, compare
+from benchmarks.scenarios.report import Report
 from models.errors import PrelabelError
-from tests.benchmarks.builders import a_machine, a_report
+from tests.benchmarks.scenarios.builders import a_machine, a_report
 
 _RATES = (98.0, 99.0, 100.0, 101.0, 102.0)
 

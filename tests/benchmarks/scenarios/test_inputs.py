@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from benchmarks import inputs
-from benchmarks.stamp import can_stamp, stamped
+from benchmarks.scenarios import inputs
+from benchmarks.scenarios.stamp import can_stamp, stamped
 from models.errors import ConfigError
 from models.media import decode
 from models.types import AudioPayload, Content, ImagePayload, Media, Task, TextPayload

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from benchmarks.report import Point, Report
-from benchmarks.table import models_of, size_shares
+from benchmarks.scenarios.report import Point, Report
+from benchmarks.scenarios.table import models_of, size_shares
 
 _SIZE_IN, _DPI = (7.2, 4.6), 160
 _CAPTION_CHARS = 138

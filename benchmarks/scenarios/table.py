@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.compare import Change, Comparison
-from benchmarks.report import Point, Report, Spread
-from benchmarks.target import Work
+from benchmarks.scenarios.compare import Change, Comparison
+from benchmarks.scenarios.report import Point, Report, Spread
+from benchmarks.scenarios.target import Work
 
 _BAR = 24
 _MOST_ROWS = 8

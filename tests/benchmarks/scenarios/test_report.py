@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.plots import draw
-from benchmarks.report import REPORT, Report, notes_on, read
-from benchmarks.table import rendered, size_shares
+from benchmarks.scenarios.plots import draw
+from benchmarks.scenarios.report import REPORT, Report, notes_on, read
+from benchmarks.scenarios.table import rendered, size_shares
 from models.errors import PrelabelError
-from tests.benchmarks.builders import a_machine, a_report
+from tests.benchmarks.scenarios.builders import a_machine, a_report
 
 
 def a_server_report() -> Report:

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import options as o
-from benchmarks.options import Options, options_of
-from benchmarks.report import InputFacts, Report, Scenario, Setup, notes_on
-from benchmarks.target import Settings
+from benchmarks.scenarios import options as o
+from benchmarks.scenarios.options import Options, options_of
+from benchmarks.scenarios.report import InputFacts, Report, Scenario, Setup, notes_on
+from benchmarks.scenarios.target import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -130,9 +130,9 @@ def compare(
     as_json: o.AsJson = False,
 ) -> None:
     """Say what changed from one report to another beyond the spread of their repetitions."""
-    from benchmarks import compare as comparing
-    from benchmarks.report import read
-    from benchmarks.table import compared
+    from benchmarks.scenarios import compare as comparing
+    from benchmarks.scenarios.report import read
+    from benchmarks.scenarios.table import compared
 
     files = tuple(path / "report.json" if path.is_dir() else path for path in (before, after))
     comparison = comparing.compare(read(files[0]), read(files[1]), margin=margin, force=force)
@@ -149,7 +149,7 @@ def _bench(scenario: Scenario, context: typer.Context) -> None:
     if options.as_json:
         screen.print_json(report.json().decode())
     else:
-        from benchmarks.table import rendered
+        from benchmarks.scenarios.table import rendered
 
         screen.print(rendered(report))
     if options.out:
@@ -164,8 +164,8 @@ def _configuration(context: typer.Context) -> Configuration:
 
 def _measured(scenario: Scenario, options: Options, settings: Settings) -> Report:
     from benchmarks import machine
-    from benchmarks.subject import subject_of
-    from benchmarks.trial import Plan, Trial
+    from benchmarks.scenarios.subject import subject_of
+    from benchmarks.scenarios.trial import Plan, Trial
 
     subject = subject_of(options, settings)
     here, inputs = machine.here(), subject.inputs()
@@ -240,7 +240,7 @@ def _write(report: Report, out: Path) -> None:
     (out / "report.json").write_bytes(report.json() + b"\n")
     notes.print(f"wrote [bold]{out / 'report.json'}[/]", soft_wrap=True)
     try:
-        from benchmarks.plots import draw
+        from benchmarks.scenarios.plots import draw
     except ImportError:
         notes.print("no plots: matplotlib is not installed; get it with: pip install 'prelabel[bench]'", markup=False)
         return

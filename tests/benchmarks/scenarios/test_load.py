@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import load
-from benchmarks.figures import percentile
-from tests.benchmarks.builders import FakeServer, Numbers, run
+from benchmarks.scenarios import load
+from benchmarks.scenarios.figures import percentile
+from tests.benchmarks.scenarios.builders import FakeServer, Numbers, run
 
 _EVERY_S, _SERVICE_S, _STALL_S = 0.1, 0.01, 5.0
 _ARRIVALS_S = [_EVERY_S * number for number in range(100)]

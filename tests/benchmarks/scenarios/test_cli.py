@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.report import read
-from benchmarks.target import Settings
+from benchmarks.scenarios.report import read
+from benchmarks.scenarios.target import Settings
 from models.errors import ConfigError, PrelabelError
 from serving import cli
 
