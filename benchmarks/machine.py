@@ -35,8 +35,13 @@ def here() -> Machine:
         accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         python=platform.python_version(),
         libraries={name: version(name) for name in _LIBRARIES},
-        load_average_1min=os.getloadavg()[0],
+        load_average_1min=load_average(),
     )
+
+
+def load_average() -> float:
+    """How many processes wanted a processor, on average over the last minute."""
+    return os.getloadavg()[0]
 
 
 def _cpu() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -29,13 +30,18 @@ def running(config: dict[str, object]) -> Iterator[str]:
         file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
         with (Path(folder) / "log").open("w+") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own program
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program
             try:
                 _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
                 yield f"http://127.0.0.1:{port}"
             finally:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=60)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without prelabel's settings: they could send a benchmark's items into a real store."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("PRELABEL_")}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

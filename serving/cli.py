@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The configured models and their weights.")
 app.add_typer(models_app, name="models")
+for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
+    app.add_typer(_command.load(), name=_command.name)
 
 screen = Console()
 notes = Console(stderr=True)
@@ -50,6 +53,11 @@ def main() -> None:
         notes.print(f"[bold red]error[/] [dim]{err.code}[/]  ", end="")
         notes.print(err.message, markup=False, highlight=False)
         raise SystemExit(1) from err
+
+
+@app.callback()
+def _configured(context: typer.Context) -> None:
+    context.obj = configuration.load
 
 
 @app.command()

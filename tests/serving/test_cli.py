@@ -17,7 +17,7 @@ from serving import cli
 from serving.demo import DROP
 
 run = CliRunner()
-COMMANDS = ["demo", "serve", "annotate", "models", "queue", "key", "doctor"]
+COMMANDS = ["bench", "demo", "serve", "annotate", "models", "queue", "key", "doctor"]
 
 
 @pytest.fixture
