@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Literal, Protocol, assert_never
 
 from ray import serve
 
+from benchmarks.arrivals import Load
 from models.card import BatchLimits
 from models.engine import Engine
 from models.types import Content, Payload, Prediction, TextPayload
@@ -24,24 +24,6 @@ WAIT_S = 0.01  # Ray Serve's default
 LONG_WAIT_S = 0.06  # at least as long as a forward
 _DRAIN_S = 2.0
 _TOKENS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """Poisson arrivals: the same seed gives the same times."""
-
-    rate: float
-    seconds: float
-    seed: int
-
-    def times(self) -> list[float]:
-        """Seconds from the start at which an item arrives."""
-        draw = random.Random(self.seed)  # noqa: S311 - arrivals, not secrets
-        moments, moment = list[float](), draw.expovariate(self.rate)
-        while moment < self.seconds:
-            moments.append(moment)
-            moment += draw.expovariate(self.rate)
-        return moments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

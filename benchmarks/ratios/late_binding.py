@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from benchmarks import cluster
+from benchmarks.arrivals import Load
 from benchmarks.ratio import Ratio
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _round(
     replica: DeploymentHandle, network: Network, rate: float, seconds: float, number: int
 ) -> Mapping[Arm, Latencies]:
     """Every arm once under the same arrivals; who begins changes from round to round."""
-    from benchmarks.ratios.batching import ARMS, Load
+    from benchmarks.ratios.batching import ARMS
 
     load = Load(rate=rate, seconds=seconds, seed=number)
     turn: list[Arm] = [*ARMS[number % len(ARMS) :], *ARMS[: number % len(ARMS)]]

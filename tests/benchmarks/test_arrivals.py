@@ -1,10 +1,10 @@
-"""Checks the arrivals that the arms of the batching comparison get."""
+"""Checks the arrivals of an open loop."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.ratios.batching import Load
+from benchmarks.arrivals import Load
 
 
 def test_the_same_seed_gives_the_same_arrivals_and_another_gives_others() -> None:
