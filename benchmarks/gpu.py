@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -30,6 +30,7 @@ from benchmarks.ratio import interleaved
 from models.adapter import Adapter
 from models.card import ModelCard, Precision
 from models.engine import Engine
+from models.profile import BatchMemory, largest_cost
 from models.types import Content, Task
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ class BatchSpeed:
 
     ``peak_mib`` is what torch allocated at most, weights included; ``device_mib`` what the whole device holds
     afterwards. ``mfu`` is the share of the matmul ceiling of the same precision; ``cost`` is the batch's, in the
-    family's unit.
+    family's unit. ``is_compiled`` tells the card's option ``compile``.
     """
 
     precision: Precision
+    is_compiled: bool
     batch_size: int
     cost: float
     n: int
@@ -110,13 +112,17 @@ class Drift:
 
 @dataclass(slots=True, kw_only=True)
 class ModelReport:
-    """Everything measured of one model."""
+    """Everything measured of one model.
+
+    ``largest_cost`` is the ``limits.max_cost`` that its memory leaves room for within the card's share of the device.
+    """
 
     task: Task
     model: str
     unit_of_cost: str
     gflop_per_item: float | None = None
     build_s: float | None = None
+    largest_cost: float | None = None
     speeds: list[BatchSpeed] = field(default_factory=list)
     engine: EngineSpeed | None = None
     drifts: list[Drift] = field(default_factory=list)
@@ -194,6 +200,8 @@ class _Bench:
             yield f"{task}: speed", partial(self._measure_speed, task)
         for task in self._cards:
             yield f"{task}: precision", partial(self._compare_precisions, task)
+        for task in self._cards:
+            yield f"{task}: compiled", partial(self._measure_compiled, task)
 
     def _measure_ceiling(self) -> None:
         precisions: tuple[Precision, ...] = self._precisions() if self._device == "cuda" else ("fp32",)
@@ -217,8 +225,35 @@ class _Bench:
         samples = self._samples(adapter, task)
         report.gflop_per_item = self._gflop(card, adapter, samples)
         report.speeds += self._speeds(adapter, samples, card, own, report.gflop_per_item)
+        report.largest_cost = self._largest_cost(card, report.speeds)
         best = max(speed.items_per_s for speed in report.speeds)
         report.engine = self._engine_speed(adapter, card, best)
+
+    def _largest_cost(self, card: ModelCard, speeds: Sequence[BatchSpeed]) -> float | None:
+        """None where torch does not count the memory, or where batches of one size only could be measured."""
+        if self._device != "cuda" or card.task == "speech" or len(speeds) < 2:
+            return None
+        import torch
+
+        measured = [
+            BatchMemory(items=speed.batch_size, cost=speed.cost, peak_bytes=int(2**20 * (speed.peak_mib or 0.0)))
+            for speed in speeds
+        ]
+        total_bytes = torch.cuda.get_device_properties(0).total_memory
+        return largest_cost(measured, budget_bytes=int((card.num_gpus or 1.0) * total_bytes))
+
+    def _measure_compiled(self, task: Task) -> None:
+        if self._device != "cuda" or task == "speech":
+            raise Unavailable("torch.compile is measured for torch's families on CUDA")
+        if task not in self.report.models:
+            raise Unavailable("its speed could not be measured")
+        card = self._cards[task]
+        compiled = replace(card, options=card.options | {"compile": True})
+        adapter = gpu_workload.build(compiled, tiny=self._tiny, precision=card.precision)
+        report = self.report.models[task]
+        report.speeds += self._speeds(
+            adapter, self._samples(adapter, task), compiled, card.precision, report.gflop_per_item
+        )
 
     def _samples(self, adapter: Adapter[Any, Any], task: Task) -> list[Any]:
         from models.media import decode
@@ -249,7 +284,9 @@ class _Bench:
         for size in self._batch_sizes(card):
             batch = [samples[index % len(samples)] for index in range(size)]
             try:
-                speeds.append(self._batch_speed(adapter, batch, precision, gflop))
+                is_compiled = card.options.get("compile") is True
+                speed = self._batch_speed(adapter, batch, precision, gflop)
+                speeds.append(replace(speed, is_compiled=is_compiled))
             except RuntimeError as err:
                 if "out of memory" not in str(err):
                     raise
@@ -273,6 +310,7 @@ class _Bench:
         peak_mib, device_mib = _memory_mib()
         return BatchSpeed(
             precision=precision,
+            is_compiled=False,
             batch_size=len(batch),
             cost=round(sum(sample.cost for sample in batch), 3),
             n=len(seconds),
@@ -566,11 +604,11 @@ def table(report: GpuReport) -> Group:
 
 
 def _rows(model: ModelReport) -> Iterator[tuple[str, ...]]:
-    alone = {speed.precision: speed.items_per_s for speed in model.speeds if speed.batch_size == 1}
+    alone = {speed.precision: speed.items_per_s for speed in model.speeds[::-1] if speed.batch_size == 1}
     for speed in model.speeds:
         yield (
             model.model,
-            speed.precision,
+            f"{speed.precision}{' compiled' if speed.is_compiled else ''}",
             str(speed.batch_size),
             f"{speed.items_per_s:.1f}",
             f"{speed.items_per_s / alone[speed.precision]:.2f}" if speed.precision in alone else "",

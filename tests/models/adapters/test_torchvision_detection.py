@@ -116,15 +116,13 @@ def test_torchvision_itself_lets_the_sizes_of_a_batch_move_the_scores() -> None:
     assert any(len(one) != len(other) or (one - other).abs().max() > 1e-3 for one, other in pairs if len(other))
 
 
-@pytest.mark.parametrize("size_hw", [(40, 300), (333, 211), (500, 500)])
-def test_the_size_of_an_image_is_known_before_it_is_resized(size_hw: tuple[int, int]) -> None:
-    image = ImagePayload(image_rgb=np.zeros((*size_hw, 3), dtype=np.uint8))
+def test_the_size_of_an_image_is_known_before_it_is_resized() -> None:
+    sizes_hw = [(40, 300), (333, 211), (500, 500)]
+    images = [ImagePayload(image_rgb=np.zeros((*size_hw, 3), dtype=np.uint8)) for size_hw in sizes_hw]
 
-    [sample] = build_random(a_card()).prepare([image])
+    samples = build_random(a_card()).prepare(images)
 
-    height, width = sample.pixels.shape[1:]
-    assert all(0 <= padded - side < 32 for padded, side in zip(sample.padded_hw, (height, width), strict=True))
-    assert all(padded % 32 == 0 for padded in sample.padded_hw)
+    assert [sample.padded_hw for sample in samples] == [tuple(sample.pixels.shape[1:]) for sample in samples]
 
 
 def test_an_empty_batch_stays_empty() -> None:
