@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,12 +23,14 @@ _START_S = 180.0
 
 
 @contextmanager
-def running(config: dict[str, object]) -> Iterator[str]:
-    """The service of a configuration on a free loopback port; yields its address."""
+def running(config: Mapping[str, Any]) -> Iterator[str]:
+    """The service of a configuration behind HAProxy, unless it says otherwise, on a free port; yields its address."""
+    server = {"ingress": "haproxy"} | config.get("server", {})
     with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as folder:
         port = free_port()
         file = Path(folder) / "prelabel.yaml"
-        file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
+        changes = {"server": server | {"port": port}, "store": {"folder": f"{folder}/store"}}
+        file.write_text(yaml.safe_dump({**config, **changes}))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
         with (Path(folder) / "log").open("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program

@@ -120,12 +120,18 @@ class Store:
             NotFoundError: no such run.
         """
         async with database.transaction(self.engine) as connection:
+            is_new = run_id is None  # nothing is in it yet, so nothing has to be looked up
             run_id = await (_finished_run(connection) if run_id is None else _hold_run(connection, storable(run_id)))
-            labelled = await _labelled_digests(connection, {rows.item_id(o.item.id) for o in outcomes}, run_id)
+            ids = {rows.item_id(outcome.item.id) for outcome in outcomes}
+            labelled = {} if is_new else await _labelled_digests(connection, ids, run_id)
             stored = [rows.rows_of(outcome) for outcome in _with_ids_of_their_own(outcomes, labelled)]
             new = [outcome for outcome, _ in stored if rows.item_id(outcome.item.id) not in labelled]
             await _save_items(connection, new, run_id)
-            await _save_labelled(connection, [row for _, row in stored if isinstance(row, LabelledRows)], run_id)
+            saved = await _save_labelled(
+                connection, [row for _, row in stored if isinstance(row, LabelledRows)], run_id
+            )
+            if saved and not is_new:
+                await connection.execute(delete(failures).where(_named(failures, run_id, saved)))
             await _save_contents(connection, (outcome for outcome, _ in stored))
             await _save_failed(connection, [row for _, row in stored if not isinstance(row, LabelledRows)], run_id)
         return [outcome for outcome, _ in stored]
@@ -218,8 +224,12 @@ async def _save_items(connection: AsyncConnection, outcomes: Sequence[Outcome], 
     await _insert(connection, statement, by_id.values(), run_id=run_id)
 
 
-async def _save_labelled(connection: AsyncConnection, labelled: Sequence[LabelledRows], run_id: str) -> None:
-    """Store pre-labels with their decisions and review tasks; those that have a pre-label already stay as they are."""
+async def _save_labelled(connection: AsyncConnection, labelled: Sequence[LabelledRows], run_id: str) -> list[Key]:
+    """Store pre-labels with their decisions and review tasks; those that have a pre-label already stay as they are.
+
+    Returns:
+        The keys of those that were stored.
+    """
     statement = (
         insert(prelabels)
         .on_conflict_do_nothing(constraint="prelabels_key")
@@ -231,8 +241,7 @@ async def _save_labelled(connection: AsyncConnection, labelled: Sequence[Labelle
     await _insert(connection, insert(decisions), (id_ | entry.decision for id_, entry in stored))
     to_review = (id_ | entry.review_task for id_, entry in stored if entry.review_task)
     await _insert(connection, insert(review_tasks), to_review)
-    if new:
-        await connection.execute(delete(failures).where(_named(failures, run_id, [rows.key_of(row) for row in new])))
+    return [rows.key_of(row) for row in new]
 
 
 async def _save_contents(connection: AsyncConnection, outcomes: Iterable[Outcome]) -> None:
