@@ -258,7 +258,7 @@ class _Bench:
     def _samples(self, adapter: Adapter[Any, Any], task: Task) -> list[Any]:
         from models.media import decode
 
-        found = gpu_workload.contents(task, count=4 if self._tiny else 16, tiny=self._tiny)
+        found = gpu_workload.contents(task, count=2 if self._tiny else 16, tiny=self._tiny)
         return adapter.prepare([decode(content) for content in found])
 
     def _gflop(self, card: ModelCard, adapter: Adapter[Any, Any], samples: Sequence[Any]) -> float | None:
@@ -267,10 +267,11 @@ class _Bench:
             return None if self._tiny else whisper_encoder_gflop(card)
         from torch.utils.flop_counter import FlopCounterMode
 
+        counted = samples[: 1 if self._tiny else 4]
         with _by_hand(adapter), FlopCounterMode(display=False) as counter:
-            for sample in samples[:4]:
+            for sample in counted:
                 adapter.forward([sample])
-        return counter.get_total_flops() / len(samples[:4]) / 1e9
+        return counter.get_total_flops() / len(counted) / 1e9
 
     def _speeds(
         self,
@@ -301,7 +302,7 @@ class _Bench:
     def _batch_speed(
         self, adapter: Adapter[Any, Any], batch: Sequence[Any], precision: Precision, gflop: float | None
     ) -> BatchSpeed:
-        for _ in range(2):
+        for _ in range(1 if self._tiny else 2):
             adapter.forward(batch)
         _reset_peak()
         seconds = _repeated(lambda: adapter.forward(batch), least_s=0.0 if self._tiny else _MEASURED_S)
@@ -467,9 +468,10 @@ def whisper_encoder_gflop(card: ModelCard) -> float:
 
 
 def _repeated(call: Callable[[], object], *, least_s: float, most: int = 200) -> list[float]:
-    """Seconds of each call: three of them, and more until ``least_s`` is reached."""
+    """Seconds of each call: one, or with ``least_s`` three of them, and more until that is reached."""
     seconds = list[float]()
-    while len(seconds) < 3 or (sum(seconds) < least_s and len(seconds) < most):
+    fewest = 3 if least_s else 1
+    while len(seconds) < fewest or (sum(seconds) < least_s and len(seconds) < most):
         begin = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - begin)
