@@ -111,5 +111,5 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 def test_the_names_are_stable() -> None:
     assert set(MODULES) == {
         "service_over_bare", "engine_over_bare", "noop_http", "label_studio_predict", "ner_bucketed",
-        "ner_gliner_serve", "speech_batched", "late_binding", "two_nodes", "rle",
+        "ner_gliner_serve", "ner_litserve", "ner_fastapi", "speech_batched", "late_binding", "two_nodes", "rle",
     }  # fmt: skip
