@@ -58,6 +58,15 @@ class Pads(Protocol):
         ...
 
 
+@runtime_checkable
+class HasExample(Protocol):
+    """An adapter whose ``prepare`` leaves nothing of an invented payload, and that brings a sample of its own."""
+
+    def example(self) -> Sample:
+        """A sample that takes ``forward`` through all it does."""
+        ...
+
+
 def load(card: ModelCard, folder: Path) -> Adapter[Any, Any]:
     """Build the card's adapter from verified weights.
 

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
-
-from models.adapter import Adapter
-from models.types import Payload
-
-_MOST_COPIES = 3  # kernels are built for one, for two, and then for any number
 
 
 def compile_part(part: nn.Module, *, backend: str = "inductor", is_any_shape: bool = False) -> None:
@@ -21,10 +14,3 @@ def compile_part(part: nn.Module, *, backend: str = "inductor", is_any_shape: bo
         is_any_shape: whether every size varies (texts); else only the number of items does, once it has been seen to.
     """
     part.compile(backend=backend, dynamic=True if is_any_shape else None)
-
-
-def warm_up(adapter: Adapter[Any, Any], payload: Payload) -> None:
-    """Have kernels built before the first item comes: building takes a minute or two, which nobody shall wait for."""
-    [sample] = adapter.prepare([payload])
-    for count in range(1, _MOST_COPIES + 1):
-        adapter.forward([sample] * count)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.adapter import Adapter, Sample
+from models.adapter import Adapter, HasExample, Sample
 from models.card import ModelCard
 from models.errors import ModelError
 from models.types import AudioPayload, BoxPrompt, ImagePayload, Payload, Prompts, TextPayload
@@ -20,14 +20,15 @@ _TEXT = "Ada Varga moved to Lisbon on 3 May 2021 and has worked there for Waxman
 def warm_up(adapter: Adapter[Any, Any], card: ModelCard) -> None:
     """Take an invented item through all three steps: alone, and on a GPU also in batches of 2, 4, 8 … up to the limits.
 
-    CUDA chooses kernels and reserves memory by the shape of a batch; a CPU has only the first call's cost.
+    CUDA chooses kernels and reserves memory by the shape of a batch; a CPU has only the first call's cost. A compiled
+    network gets batches of 2 and 3 in any case: torch.compile builds for one, for two, and then for any number.
 
     Raises:
         ModelError: warm_up_failed; the model cannot run here, and it is better known now.
     """
     payload = example(card)
     try:
-        [sample] = adapter.prepare([payload])
+        [sample] = [adapter.example()] if isinstance(adapter, HasExample) else adapter.prepare([payload])
         for size in _sizes(card, sample):
             adapter.read(adapter.forward([sample] * size), [payload] * size)
     except Exception as err:
@@ -51,6 +52,8 @@ def example(card: ModelCard) -> Payload:
 
 def _sizes(card: ModelCard, sample: Sample) -> Iterator[int]:
     yield 1
+    if card.options.get("compile"):
+        yield from (2, 3)
     if not card.num_gpus:
         return
     most = min(card.limits.max_items, card.limits.max_cost / max(sample.cost, 1e-9))

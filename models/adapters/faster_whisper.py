@@ -136,6 +136,12 @@ class Whisper:
         speech = np.concatenate([samples[start:end] for start, end in pieces])
         return Window(features=self._model.feature_extractor(speech)[..., :-1], pieces=pieces)
 
+    def example(self) -> Recording:
+        """Two seconds of silence in one window; voice detection would leave nothing of it."""
+        samples = np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32)
+        window = self._window(samples, ((0, len(samples)),))
+        return Recording(windows=(window,), duration_s=window.speech_s, speech_s=window.speech_s)
+
     def forward(self, batch: Sequence[Recording]) -> Heard:
         windows = [(item, window) for item, recording in enumerate(batch) for window in recording.windows]
         languages = dict[int, str]()

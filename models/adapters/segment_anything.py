@@ -19,7 +19,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from models.card import ModelCard, options_of, torch_device
-from models.compiled import compile_part, warm_up
+from models.compiled import compile_part
 from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
 from models.networks.sam import VARIANTS, SamSizes, build_network
@@ -131,7 +131,6 @@ class SegmentAnything:
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
         if self._options.compile:
             compile_part(network.image_encoder)
-            warm_up(self, _ANY_IMAGE)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
         return [self._sample(_image(payload)) for payload in payloads]

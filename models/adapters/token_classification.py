@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from models import signals
 from models.card import ModelCard, options_of, torch_device
-from models.compiled import compile_part, warm_up
+from models.compiled import compile_part
 from models.errors import ItemError, ModelError
 from models.passes import Pass, PassLimits, cut
 from models.precision import half_dtype, tensor_cores
@@ -130,7 +130,6 @@ class TokenClassifier:
         self._passes = _PASSES[self._device]
         if options_of(card, Options).compile:
             compile_part(self._network, is_any_shape=True)
-            warm_up(self, TextPayload(text="Words to compile the network with"))
 
     def prepare(self, payloads: Sequence[Payload]) -> list[TokenizedText]:
         return [self._tokenized(payload) for payload in payloads]

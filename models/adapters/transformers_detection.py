@@ -14,7 +14,7 @@ import torch
 
 from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, options_of, torch_device
-from models.compiled import compile_part, warm_up
+from models.compiled import compile_part
 from models.errors import ItemError, ModelError
 from models.pixel_stages import as_numbers, can_be_split, resized_bytes
 from models.precision import compute_in, half_dtype, tensor_cores
@@ -78,7 +78,6 @@ class TransformersDetector:
         self._emission = Emission.of(card, [name for _, name in names], nms_iou=options_of(card, Options).nms_iou)
         if options_of(card, Options).compile:
             compile_part(_backbone(network))
-            warm_up(self, ImagePayload(image_rgb=np.zeros((64, 64, 3), dtype=np.uint8)))
 
     def with_min_score(self, min_score: float) -> TransformersDetector:
         """The same network, emitting boxes from another score on."""

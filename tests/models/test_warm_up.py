@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from models.adapter import load
+from models.adapter import HasExample, load
 from models.card import BatchLimits, ModelCard, read_card
 from models.errors import ModelError
-from models.warm_up import warm_up
+from models.warm_up import example, warm_up
 from tests.models.test_engine import Echo
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "demo" / "weights"
@@ -38,6 +38,23 @@ def test_a_gpu_is_warmed_up_for_every_size_of_batch_within_the_limits(num_gpus: 
     warm_up(adapter, replace(A_CARD, num_gpus=num_gpus, limits=EIGHT_TO_A_BATCH))
 
     assert [len(batch) for batch in adapter.batches] == sizes
+
+
+def test_a_compiled_network_is_built_for_one_two_and_any_number() -> None:
+    adapter = an_echo()
+
+    warm_up(adapter, replace(A_CARD, options={"compile": True}))
+
+    assert [len(batch) for batch in adapter.batches] == [1, 2, 3]
+
+
+def test_speech_hears_a_window_of_its_own() -> None:
+    card = read_card(WEIGHTS / "speech" / "card.yaml")
+    adapter = load(card, WEIGHTS / "speech")
+
+    assert isinstance(adapter, HasExample)
+    assert adapter.prepare([example(card)])[0].cost == 0.0  # voice detection hears nobody in the hum
+    assert len(adapter.forward([adapter.example()]).transcripts) == 1
 
 
 def test_a_model_that_cannot_run_here_says_so_before_it_serves() -> None:
