@@ -28,12 +28,9 @@ from models.networks.sam_decoding import decode
 from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction, Prompts
+from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
 
 _PROMPTS_PER_PASS = 64
-_ANY_IMAGE = ImagePayload(
-    image_rgb=np.zeros((8, 8, 3), dtype=np.uint8), prompts=Prompts(boxes=(BoxPrompt(xyxy=(0.0, 0.0, 8.0, 8.0)),))
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

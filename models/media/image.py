@@ -7,7 +7,8 @@ import warnings
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
 
 from models.errors import ItemError
 from models.media import signature
@@ -37,6 +38,8 @@ def decode(data: bytes, limits: MediaLimits) -> np.ndarray:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _refuse_bombs(image, data, limits)
+            if (image_rgb := _plain_jpeg(image, data)) is not None:
+                return image_rgb
             image.load()
             _turn_upright(image)
             return _to_rgb(image)
@@ -110,6 +113,29 @@ def _has_more_frames(image: Image.Image, data: bytes, max_frames: int) -> bool:
     if image.format == "GIF" and data.count(_GIF_FRAME) > max_frames + len(data) // 1000:
         return True
     return getattr(image, "n_frames", 1) > max_frames
+
+
+def _plain_jpeg(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """An upright colour JPEG, or None for anything else, which Pillow decodes.
+
+    The pixels are Pillow's (both stand on libjpeg-turbo), in a third of its time. Above all, Pillow copies them out
+    under the interpreter's lock, 3 ms for 790 × 790 pixels, in which a network in another thread stands still.
+    """
+    if image.format != "JPEG" or image.mode != "RGB" or not _is_upright(image):
+        return None
+    try:
+        if simplejpeg.decode_jpeg_header(data)[:2] != (image.height, image.width):
+            return None
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError:  # Pillow says what is wrong with it, or reads it
+        return None
+
+
+def _is_upright(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    except Exception:  # EXIF too damaged to be parsed; Pillow's way knows what to do
+        return False
 
 
 def _turn_upright(image: Image.Image) -> None:

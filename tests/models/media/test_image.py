@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import warnings
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -58,6 +59,19 @@ def test_a_lossy_picture_comes_out_close(kind: str) -> None:
 
     assert image_rgb.shape == (13, 17, 3)
     assert np.abs(image_rgb[-3:, -3:].astype(int) - (200, 0, 0)).max() < 12
+
+
+@pytest.mark.parametrize(
+    "how", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 20}, {"comment": b"x" * 999}]
+)
+def test_a_jpeg_has_the_pixels_that_pillow_gives_it(how: dict[str, int | bool | bytes]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (67, 131, 3), dtype=np.uint8)
+    data = an_image(Image.fromarray(noise), "JPEG", **how)
+
+    image_rgb = read(data)
+
+    np.testing.assert_array_equal(image_rgb, np.array(Image.open(BytesIO(data))))
+    assert image_rgb.flags.writeable
 
 
 def test_prompts_travel_with_the_image() -> None:
