@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,21 +22,33 @@ _START_S = 180.0
 
 
 @contextmanager
-def running(config: dict[str, object]) -> Iterator[str]:
-    """The service of a configuration on a free loopback port; yields its address."""
+def running(config: Mapping[str, object], *, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The service of a configuration on a free loopback port; yields its address.
+
+    ``variables`` are added to its environment, and so to that of every process that it starts.
+    """
     with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as folder:
         port = free_port()
         file = Path(folder) / "prelabel.yaml"
-        file.write_text(yaml.safe_dump(config | {"server": {"port": port}, "store": {"folder": f"{folder}/store"}}))
+        file.write_text(yaml.safe_dump(on_its_own(config, port=port, folder=folder)))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
+        variables = environment() | dict(variables or {})
         with (Path(folder) / "log").open("w+") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=variables)  # noqa: S603 - our own program
             try:
                 _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
                 yield f"http://127.0.0.1:{port}"
             finally:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=60)
+
+
+def on_its_own(config: Mapping[str, object], *, port: int, folder: str) -> dict[str, object]:
+    """The configuration with a port and a store of this run alone; what else its server section says stays."""
+    server = config.get("server", {})
+    if not isinstance(server, Mapping):
+        raise TypeError(f"the server section must hold keys and values; got {type(server).__name__}")
+    return {**config, "server": {**server, "port": port}, "store": {"folder": f"{folder}/store"}}
 
 
 def environment() -> dict[str, str]:
