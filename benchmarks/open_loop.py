@@ -76,7 +76,8 @@ class Counted:
         shed: answers of 429 and 503 that say when to come back, by status.
         shed_bluntly: the same without Retry-After.
         unanswered: requests that were sent and not answered, by reason.
-        outcomes: for each kind, what its items came to: an item's status, ``failed`` with its code, or the HTTP status.
+        outcomes: for each kind, what its items came to: an item's status, ``failed`` or the HTTP
+            status with its code.
         good: answers with a result, in time.
         good_by_fifth: the same by when they were due, in five equal parts of the run.
         latencies_ms: of the answers of 200, from when the request was due.
@@ -305,12 +306,9 @@ def _head(answer: bytes) -> bytes:
 
 def _outcome(status: int, answer: bytes) -> str:
     """What the item came to, of an answer about one."""
-    if status != _OK:
-        return str(status)
-    found = _STATUS.search(answer)
-    outcome = found[1].decode() if found else "unknown"
-    code = _CODE.search(answer) if outcome == "failed" else None
-    return f"failed: {code[1].decode()}" if code else outcome
+    found, code = _STATUS.search(answer), _CODE.search(answer)
+    outcome = str(status) if status != _OK else found[1].decode() if found else "unknown"
+    return f"{outcome}: {code[1].decode()}" if code else outcome
 
 
 def _reason(err: Exception) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
@@ -19,11 +21,13 @@ class Usage:
     Attributes:
         at_s: the moment, in the monotonic clock.
         memory_bytes: by the processes' names; shared pages are divided among those that share them (PSS).
+        cpu_s: processor time by the processes' names, since each began.
         open_files: file descriptors of all of them.
     """
 
     at_s: float
     memory_bytes: dict[str, int]
+    cpu_s: dict[str, float]
     open_files: int
 
     @property
@@ -31,14 +35,14 @@ class Usage:
         return sum(self.memory_bytes.values())
 
 
-def marked(variable: str, value: str) -> list[int]:
-    """The processes that were started with a variable in their environment, and their descendants.
+def named_after(folder: Path) -> list[int]:
+    """The processes that have a folder in their command line, and their descendants.
 
-    The variable finds those that left the tree (a server that is started in the background), the tree those that wrote
-    over their environment (PostgreSQL keeps its titles there).
+    The folder finds those that left the tree (a database server in the background), the tree those that say nothing of
+    the folder.
     """
     parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
-    found = {pid for pid in parents if _is_marked(pid, f"{variable}={value}".encode())}
+    found = {pid for pid in parents if _names(pid, str(folder).encode())}
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
     return sorted(found)
@@ -46,15 +50,16 @@ def marked(variable: str, value: str) -> list[int]:
 
 def usage(pids: Iterable[int]) -> Usage:
     """What processes take up now; those that have ended take up nothing."""
-    memory, open_files = Counter[str](), 0
+    memory, cpu_s, open_files = Counter[str](), defaultdict[str, float](float), 0
     for pid in pids:
         try:
-            name, size = _name(pid), _memory_bytes(pid)
+            name, size, busy_s = _name(pid), _memory_bytes(pid), _cpu_s(pid)
             open_files += sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
         except _GONE:
             continue
         memory[name] += size
-    return Usage(at_s=time.monotonic(), memory_bytes=dict(memory), open_files=open_files)
+        cpu_s[name] += busy_s
+    return Usage(at_s=time.monotonic(), memory_bytes=dict(memory), cpu_s=dict(cpu_s), open_files=open_files)
 
 
 def _pids() -> list[int]:
@@ -63,15 +68,24 @@ def _pids() -> list[int]:
 
 def _parent(pid: int) -> int | None:
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        return int(_stat(pid)[1])
     except _GONE:
         return None
-    return int(stat.rpartition(")")[2].split()[1])  # a program's name may hold anything, brackets and blanks too
 
 
-def _is_marked(pid: int, mark: bytes) -> bool:
+def _stat(pid: int) -> list[str]:
+    """The fields from the state on: a program's name before them may hold anything, brackets and blanks too."""
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def _cpu_s(pid: int) -> float:
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / _TICKS_PER_S
+
+
+def _names(pid: int, folder: bytes) -> bool:
     try:
-        return mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return folder in (_PROC / str(pid) / "cmdline").read_bytes()
     except _GONE:
         return False
 
@@ -92,7 +106,7 @@ def program(command: bytes) -> str:
         return "ended"
     title, *arguments = words
     if title.startswith("ray::"):
-        return title.strip()
+        return title.removeprefix("ray::").partition(".")[0].strip()  # behind the dot: the method that runs now
     name = title.split(":")[0] if title.startswith("postgres:") else Path(title).name
     scripts = (Path(word).name for word in arguments if not word.startswith("-"))
     return next(scripts, name) if name.startswith("python") else name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +23,10 @@ OVERLOAD = 1.5
 DEADLINE_S = 2.0
 CONNECTIONS = 256
 
-_MARK = "BENCHMARK_SERVICE"
 _DEMO = Path(__file__).parents[1] / "models" / "demo" / "weights"
-_MAX_QUEUE = 64  # what a model works off well within the deadline; with the demo's 512 the sender's connections are full first
+_MAX_QUEUE = (
+    64  # what a model works off well within the deadline; with the demo's 512 the sender's connections are full first
+)
 _BODIES = 4096
 _PATIENCE_S = 30.0
 _PEAK_CONNECTIONS, _PEAK_ROUNDS, _PEAK_S = 48, 3, 4.0
@@ -34,7 +34,7 @@ _PROBES_PER_S = 10.0
 _SAMPLES = 150
 _LEAST_PAUSE_S = 0.25
 _MOST_GROWTH, _MOST_HEALTH_MS, _LEAST_EXCESS = 0.05, 100.0, 0.05
-_EXCUSED = frozenset({"failed: timeout", "failed: overloaded", "429", "503", "not sent", "unanswered"})
+_EXCUSED = ("failed: timeout", "failed: overloaded", "429", "503", "not sent", "unanswered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +51,12 @@ class Soak:
 
 def measure(*, minutes: float, progress: Callable[[str], None]) -> Soak:
     """Start the service, find the most it can do, and send 1.5 times that."""
-    mark = secrets.token_hex(8)
-    with service.running(configuration(), variables={_MARK: mark}) as address:
+    with service.started(configuration()) as started:
         requests = soak_items.requests(_BODIES, deadline_s=DEADLINE_S)
-        peak_per_s = peak(address, [body for _, body in requests])
+        peak_per_s = peak(started.address, [body for _, body in requests])
         progress(f"peak {peak_per_s:.0f} requests/s; {OVERLOAD} times that for {minutes:g} minutes …")
         plan = Plan(
-            address=address,
+            address=started.address,
             path="/v1/prelabel",
             requests=tuple(requests),
             rate_per_s=OVERLOAD * peak_per_s,
@@ -67,7 +66,9 @@ def measure(*, minutes: float, progress: Callable[[str], None]) -> Soak:
             deadline_s=DEADLINE_S,
             patience_s=_PATIENCE_S,
         )
-        return overload(plan, peak_per_s=peak_per_s, watch=lambda: processes.usage(processes.marked(_MARK, mark)))
+        return overload(
+            plan, peak_per_s=peak_per_s, watch=lambda: processes.usage(processes.named_after(started.folder))
+        )
 
 
 def configuration() -> dict[str, object]:
@@ -162,7 +163,7 @@ def wrong(items: Counted) -> dict[str, int]:
         f"{kind}: {outcome}": n
         for kind, counts in items.outcomes.items()
         for outcome, n in counts.items()
-        if outcome not in soak_items.WANTED.get(kind, ()) and outcome not in _EXCUSED
+        if outcome not in soak_items.WANTED.get(kind, ()) and not outcome.startswith(_EXCUSED)
     }
 
 
@@ -208,6 +209,7 @@ def figures(soak: Soak) -> dict[str, Any]:
         "healthz_statuses": soak.health.statuses,
         "healthz_unanswered": soak.health.unanswered,
         "memory": _memory(soak.usages),
+        "busy_cores": _busy_cores(soak.usages),
         "open_files": [usage.open_files for usage in soak.usages],
         "judgements": [judgement.as_json() for judgement in judge(soak)],
     }
@@ -221,6 +223,13 @@ def _memory(usages: Sequence[Usage]) -> dict[str, Any]:
         "mib": [round(usage.total_bytes / 2**20, 1) for usage in usages],
         "by_process_mib": {name: _fifths_mib([usage.memory_bytes.get(name, 0) for usage in usages]) for name in names},
     }
+
+
+def _busy_cores(usages: Sequence[Usage]) -> dict[str, float]:
+    """Processors that each program kept busy, on average."""
+    first, last = usages[0], usages[-1]
+    seconds = max(last.at_s - first.at_s, 1e-9)
+    return {name: round((spent - first.cpu_s.get(name, 0.0)) / seconds, 2) for name, spent in last.cpu_s.items()}
 
 
 def _fifths_mib(values: Sequence[int]) -> list[float]:
