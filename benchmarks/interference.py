@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import yaml
+from rich.table import Table
 
 from benchmarks import service
-from benchmarks.judgement import Judgement
+from benchmarks.judgement import Judgement, Report
 from benchmarks.load import Answers, Load, send
 from benchmarks.open_loop import Counted, Plan, sending
 from benchmarks.ratios.service_over_bare import CARD, recordings
@@ -183,6 +184,11 @@ def _latency_ms(phases: Sequence[Phase], q: float) -> float:
     return percentile([latency_ms for phase in phases for latency_ms in phase.latencies_ms], q) or 0.0
 
 
+def report(interference: Interference) -> Report:
+    """What is judged, with all figures and their table."""
+    return Report(judgements=judge(interference), figures=figures(interference), tables=[_table(interference)])
+
+
 def figures(interference: Interference) -> dict[str, Any]:
     """All figures, ready for ``json.dumps``."""
     return {
@@ -190,7 +196,6 @@ def figures(interference: Interference) -> dict[str, Any]:
         "calls_per_phase": len(interference.idle[0].latencies_ms),
         "bulk": f"{_BULK_CALLS} calls of {_BULK_ITEMS} items at a time, closed loop",
         **{name: _summary(phases) for name, phases in _named(interference).items()},
-        "judgements": [judgement.as_json() for judgement in judge(interference)],
         "phases": asdict(interference),
     }
 
@@ -210,3 +215,12 @@ def _summary(phases: Sequence[Phase]) -> dict[str, float]:
         "batch_ms": round(statistics.median(phase.batch_ms for phase in phases), 1),
         "bulk_items_per_s": round(statistics.median(phase.bulk_items_per_s for phase in phases), 1),
     }
+
+
+def _table(interference: Interference) -> Table:
+    grid = Table(title="single calls", title_justify="left")
+    for column in ("beside", "p50, ms", "p95, ms", "mean batch, ms", "bulk items/s"):
+        grid.add_column(column, justify="left" if column == "beside" else "right")
+    for name, phases in _named(interference).items():
+        grid.add_row(name.replace("_", " "), *(str(value) for value in _summary(phases).values()))
+    return grid

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import yaml
 
 from benchmarks import processes, service, soak_items
-from benchmarks.judgement import Judgement
+from benchmarks.judgement import Judgement, Report
 from benchmarks.load import Load, send
 from benchmarks.open_loop import Counted, Plan, sending
 from benchmarks.processes import Usage
 from benchmarks.scenarios.figures import percentile
+from benchmarks.soak_table import tables
 
 OVERLOAD = 1.5
 DEADLINE_S = 2.0
@@ -189,6 +189,12 @@ def _totals(usages: Sequence[Usage]) -> list[int]:
     return [usage.total_bytes for usage in usages]
 
 
+def report(soak: Soak) -> Report:
+    """What is judged, with all figures and their tables."""
+    content = figures(soak)
+    return Report(judgements=judge(soak), figures=content, tables=tables(content))
+
+
 def figures(soak: Soak) -> dict[str, Any]:
     """All figures, ready for ``json.dumps``."""
     items = asdict(soak.items)
@@ -211,7 +217,6 @@ def figures(soak: Soak) -> dict[str, Any]:
         "memory": _memory(soak.usages),
         "busy_cores": _busy_cores(soak.usages),
         "open_files": [usage.open_files for usage in soak.usages],
-        "judgements": [judgement.as_json() for judgement in judge(soak)],
     }
 
 
@@ -237,7 +242,3 @@ def _fifths_mib(values: Sequence[int]) -> list[float]:
     fifth = len(values) // 5
     parts = [values[n * fifth : (n + 1) * fifth] for n in range(5)]
     return [round(statistics.median(part) / 2**20, 1) for part in parts]
-
-
-def as_json(soak: Soak, measured_on: Mapping[str, Any]) -> str:
-    return json.dumps({"machine": measured_on, **figures(soak)}, indent=1)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.judgement import Judgement
 
-
-def table(figures: dict[str, Any], judgements: Sequence[Judgement]) -> RenderableType:
-    """What was judged, what the items came to, and which processes took what."""
-    return Group(judged(judgements), _outcomes(figures["items"]["outcomes"]), _processes(figures), _notes(figures))
-
-
-def judged(judgements: Sequence[Judgement]) -> Table:
-    """A row for each claim."""
-    grid = Table(title="judged", title_justify="left")
-    for column in ("what", "value", "bar", "met"):
-        grid.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
-    for one in judgements:
-        unit = f" {one.unit}" if one.unit else ""
-        grid.add_row(one.what, f"{one.value:.4g}{unit}", f"{one.sign} {one.bar:g}{unit}", "yes" if one.is_met else "no")
-    return grid
+def tables(figures: dict[str, Any]) -> list[RenderableType]:
+    """What the items came to, which processes took what, and the rest in words."""
+    return [_outcomes(figures["items"]["outcomes"]), _processes(figures), _notes(figures)]
 
 
 def _outcomes(outcomes: dict[str, dict[str, int]]) -> Table:
