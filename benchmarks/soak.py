@@ -89,7 +89,10 @@ def _card(file: Path) -> dict[str, Any]:
 
 
 def peak(address: str, bodies: Sequence[str]) -> float:
-    """Requests per second in a closed loop of 48 connections: the median of three rounds, after one to warm up."""
+    """Requests per second in a closed loop of 48 connections: the best of three rounds, after one to warm up.
+
+    Noise only takes away, and 1.5 times too low a peak would be no overload.
+    """
     load = Load(
         address=address,
         path="/v1/prelabel",
@@ -97,7 +100,7 @@ def peak(address: str, bodies: Sequence[str]) -> float:
         bodies=tuple(bodies),
         seconds=_PEAK_S,
     )
-    return statistics.median([send(load).per_s for _ in range(1 + _PEAK_ROUNDS)][1:])
+    return max([send(load).per_s for _ in range(1 + _PEAK_ROUNDS)][1:])
 
 
 def overload(plan: Plan, *, peak_per_s: float, watch: Callable[[], Usage]) -> Soak:
