@@ -11,6 +11,9 @@ from rich.console import Console
 
 from benchmarks import gpu as gpu_benchmark
 from benchmarks import gpu_workload, machine
+from benchmarks import interference as interference_benchmark
+from benchmarks import soak as soak_benchmark
+from benchmarks.judgement import Report
 from benchmarks.ratios import report, runner
 from benchmarks.ratios.registry import MODULES
 
@@ -73,6 +76,38 @@ def gpu(
         typer.echo(gpu_benchmark.as_json(report))
     else:
         Console().print(gpu_benchmark.table(report))
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the overload lasts.")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/soak.json.")] = False,
+) -> None:
+    """Overload the service with 1.5 times what it can do. Exits with 1 if it breaks, leaks, or stops answering."""
+    result = soak_benchmark.measure(minutes=minutes, progress=lambda line: typer.echo(line, err=True))
+    _report("soak", soak_benchmark.report(result), as_json=as_json, save=save)
+
+
+@app.command()
+def interference(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/interference.json.")] = False,
+) -> None:
+    """Measure what a bulk client costs somebody who waits for one item. Exits with 1 if it is more than one batch."""
+    result = interference_benchmark.measure(progress=lambda line: typer.echo(line, err=True))
+    _report("interference", interference_benchmark.report(result), as_json=as_json, save=save)
+
+
+def _report(name: str, report: Report, *, as_json: bool, save: bool) -> None:
+    text = report.as_json(machine.here())
+    if save:
+        (RESULTS / f"{name}.json").write_text(text + "\n")
+    if as_json:
+        typer.echo(text)
+    else:
+        Console().print(report.table)
+    raise typer.Exit(0 if report.is_met else 1)
 
 
 if __name__ == "__main__":

@@ -144,13 +144,17 @@ def requests_of(load: Load) -> Iterator[bytes]:
     host = urlsplit(load.address).netloc
     if load.bodies:
         encoded = [body.encode() for body in load.bodies]
-        requests = [_post(host, load.path, body) for body in encoded]
+        requests = [post_request(host, load.path, body) for body in encoded]
     else:
-        requests = [f"GET {load.path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()]
+        requests = [get_request(host, load.path)]
     return iter(requests) if load.seconds is None else itertools.cycle(requests)
 
 
-def _post(host: str, path: str, body: bytes) -> bytes:
+def get_request(host: str, path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def post_request(host: str, path: str, body: bytes) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
 

@@ -12,8 +12,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,24 +22,46 @@ import yaml
 _START_S = 180.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A service of this run alone: where it answers, and the folder that its processes have in their command lines."""
+
+    address: str
+    folder: Path
+
+
 @contextmanager
-def running(config: Mapping[str, Any]) -> Iterator[str]:
+def running(config: Mapping[str, object]) -> Iterator[str]:
     """The service of a configuration behind HAProxy, unless it says otherwise, on a free port; yields its address."""
-    server = {"ingress": "haproxy"} | config.get("server", {})
-    with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as folder:
-        port = free_port()
-        file = Path(folder) / "prelabel.yaml"
-        changes = {"server": server | {"port": port}, "store": {"folder": f"{folder}/store"}}
-        file.write_text(yaml.safe_dump({**config, **changes}))
+    with started(config) as service:
+        yield service.address
+
+
+@contextmanager
+def started(config: Mapping[str, object]) -> Iterator[Started]:
+    """The same service, with the folder that it runs in."""
+    with tempfile.TemporaryDirectory(prefix="plb", dir="/tmp") as name:
+        port, folder = free_port(), Path(name)
+        file = folder / "prelabel.yaml"
+        file.write_text(yaml.safe_dump(on_its_own(config, port=port, folder=folder)))
         command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
-        with (Path(folder) / "log").open("w+") as log:
+        with (folder / "log").open("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program
             try:
                 _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
-                yield f"http://127.0.0.1:{port}"
+                yield Started(address=f"http://127.0.0.1:{port}", folder=folder)
             finally:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=60)
+
+
+def on_its_own(config: Mapping[str, object], *, port: int, folder: Path) -> dict[str, object]:
+    """The configuration with a port and a store of this run alone; what else its server section says stays."""
+    server = config.get("server", {})
+    if not isinstance(server, Mapping):
+        raise TypeError(f"the server section must hold keys and values; got {type(server).__name__}")
+    server = {"ingress": "haproxy", **server, "port": port}
+    return {**config, "server": server, "store": {"folder": f"{folder}/store"}}
 
 
 def environment() -> dict[str, str]:
