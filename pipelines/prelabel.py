@@ -45,6 +45,10 @@ class Fetches(Protocol):
 class Saves(Protocol):
     """What keeps outcomes and queues the reviews (pipelines/store); answers what was stored."""
 
+    def check_room(self) -> None:
+        """Raise OverloadedError when so much waits to be stored that more would only wait."""
+        ...
+
     async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]: ...
 
 
@@ -69,7 +73,10 @@ class Urgency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Everything the flow calls on its way."""
+    """Everything the flow calls on its way.
+
+    Storing may go on for ``save_s`` seconds past a deadline, so that what is ready by then is kept.
+    """
 
     fetcher: Fetches
     models: Models
@@ -77,6 +84,7 @@ class Flow:
     policies: Mapping[Task, Policy]
     store: Saves
     clock: Callable[[], datetime]
+    save_s: float = 2.0
 
 
 async def pre_label_all(
@@ -95,15 +103,22 @@ async def pre_label_all(
     stays failed. Without a ``run_id`` they are a run of their own.
 
     Raises:
-        OverloadedError: the models' queues are so full that nothing got through; nothing is stored.
+        OverloadedError: the models' queues are so full that nothing got through, or the store cannot keep up, which is
+            known before the work or some time after the deadline; nothing is stored.
     """
+    flow.store.check_room()
+    deadline = None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
     slots = asyncio.Semaphore(_AT_ONCE)
     outcomes = await asyncio.gather(
         *(pre_label(request, flow, priority=priority, deadline_s=deadline_s, slots=slots) for request in requests)
     )
     if outcomes and all(_is_shed(outcome) for outcome in outcomes):
         raise OverloadedError(message="every model's queue is full; try again later")
-    return await flow.store.save(outcomes, run_id=run_id)
+    try:
+        async with asyncio.timeout_at(None if deadline is None else deadline + flow.save_s):
+            return await flow.store.save(outcomes, run_id=run_id)
+    except TimeoutError as err:
+        raise OverloadedError(message="the store cannot keep up, and nothing is stored; try again later") from err
 
 
 def _is_shed(outcome: Outcome) -> bool:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from models.errors import OverloadedError
 from models.types import Task
 from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.store import engine as database
@@ -38,12 +39,15 @@ from pipelines.store.tables import contents, decisions, failures, items, prelabe
 from pipelines.store.values import QueueOverview, Run, RunStatus, StoredOutcome, TaskCounts
 from pipelines.types import Labelled, Outcome
 
+_MOST_SAVES = 50  # five for each connection of the pool: at 20 ms a save, a tenth of a second
+
 
 class Store:
     """The database, opened. Safe to share between the tasks of one event loop."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._saving = 0
 
     @staticmethod
     @asynccontextmanager
@@ -102,6 +106,11 @@ class Store:
         async with database.reading(self.engine) as connection:
             return [Run(**row) for row in (await connection.execute(newest)).mappings()]
 
+    def check_room(self) -> None:
+        """Raise OverloadedError when so many saves are on their way that another would only wait for them."""
+        if self._saving >= _MOST_SAVES:
+            raise OverloadedError(message=f"{self._saving} calls wait to be stored already; try again later")
+
     async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
@@ -119,6 +128,13 @@ class Store:
         Raises:
             NotFoundError: no such run.
         """
+        self._saving += 1
+        try:
+            return await self._save(outcomes, run_id)
+        finally:
+            self._saving -= 1
+
+    async def _save(self, outcomes: Sequence[Outcome], run_id: str | None) -> list[Outcome]:
         async with database.transaction(self.engine) as connection:
             is_new = run_id is None  # nothing is in it yet, so nothing has to be looked up
             run_id = await (_finished_run(connection) if run_id is None else _hold_run(connection, storable(run_id)))

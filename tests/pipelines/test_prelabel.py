@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.errors import ItemError
+from models.errors import ItemError, OverloadedError
 from models.types import Annotation, Box, BoxPrompt, Content, Item, Mask, Prediction, Priority, Prompts, Task
 from pipelines.policy import ThresholdPolicy
 from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
@@ -35,6 +35,8 @@ class Scripted:
     asked: list[tuple[str, Content]] = field(default_factory=list)
     urgencies: list[tuple[Priority, float | None]] = field(default_factory=list)
     saved: list[Outcome] = field(default_factory=list)
+    is_full: bool = False
+    never_saves: bool = False
 
     async def fetch(self, item: Item) -> Content:
         if item.uri == "gone":
@@ -53,7 +55,13 @@ class Scripted:
     def use_of(self, model: str) -> ModelUse:
         return ModelUse(name=model, version="1", weights_digest=model * 8, config_digest="c")
 
+    def check_room(self) -> None:
+        if self.is_full:
+            raise OverloadedError(message="told to be full")
+
     async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
+        if self.never_saves:
+            await asyncio.Event().wait()
         self.saved += outcomes
         return list(outcomes)
 
@@ -240,3 +248,21 @@ async def test_the_models_are_told_who_waits_and_how_long_is_left() -> None:
     assert left is not None
     assert less is not None
     assert 0.0 < less <= left <= 30.0
+
+
+async def test_a_store_that_cannot_keep_up_is_said_before_any_work() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES}, is_full=True)
+
+    with pytest.raises(OverloadedError, match="told to be full"):
+        await pre_label_all([an_image()], a_flow(scripted))
+
+    assert scripted.asked == []
+
+
+async def test_results_that_cannot_be_stored_in_time_are_refused() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES}, never_saves=True)
+
+    with pytest.raises(OverloadedError, match="the store cannot keep up"):
+        await pre_label_all([an_image()], replace(a_flow(scripted), save_s=0.0), deadline_s=0.05)
+
+    assert len(scripted.asked) == 1

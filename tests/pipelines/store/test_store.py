@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
+from models.errors import OverloadedError
 from models.types import BoxPrompt, Content, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
 from pipelines.errors import NotFoundError
 from pipelines.review import ReviewQueue
@@ -385,3 +386,14 @@ async def _digest(store: Store, item_id: str) -> str | None:
     items = metadata.tables["items"]
     async with store.engine.connect() as connection:
         return (await connection.execute(select(func.max(items.c.digest)).where(items.c.id == item_id))).scalar()
+
+
+async def test_more_saves_than_the_store_can_take_are_refused_until_some_are_done(store: Store) -> None:
+    saving = [asyncio.create_task(store.save([a_labelled(f"{n}")], run_id=None)) for n in range(50)]
+    await asyncio.sleep(0)  # all have begun, none is done
+
+    with pytest.raises(OverloadedError, match="50 calls wait"):
+        store.check_room()
+
+    await asyncio.gather(*saving)
+    store.check_room()
