@@ -43,6 +43,7 @@ def ratios(
     measured_on = machine.here()
     text = json.dumps(report.as_json(outcome, measured_on), indent=1)
     if save:
+        RESULTS.mkdir(exist_ok=True)
         (RESULTS / "ratios.json").write_text(text + "\n")
     if as_json:
         typer.echo(text)
@@ -102,6 +103,7 @@ def interference(
 def _report(name: str, report: Report, *, as_json: bool, save: bool) -> None:
     text = report.as_json(machine.here())
     if save:
+        RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(text + "\n")
     if as_json:
         typer.echo(text)

@@ -654,6 +654,7 @@ def main() -> None:
 
 
 def save(report: GpuReport) -> Path:
+    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / file_name(report)
     path.write_text(as_json(report) + "\n", encoding="utf-8")
     return path

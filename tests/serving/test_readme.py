@@ -28,12 +28,11 @@ def commands() -> list[list[str]]:
 
 
 def test_every_make_target_and_every_command_of_ours_exists() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     ours = get_command(cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
     named = re.findall(r"`prelabel (\w+)", README) + [words[1] for words in commands() if words[0] == "prelabel"]
 
-    assert {words[1] for words in commands() if words[0] == "make"} == {"demo", "test"}
-    assert {"demo", "test"} <= targets
+    assert {"demo", "test"} <= {words[1] for words in commands() if words[0] == "make"} <= targets
     assert set(named) <= set(ours)
     assert len(named) > 4
 
