@@ -113,7 +113,7 @@ def test_a_soak_counts_every_way_of_not_answering(site: _Site) -> None:
     missed = {judgement.what for judgement in soak.judge(result) if not judgement.is_met}
     assert missed >= {"5xx that are no refusals", "refusals without Retry-After", "sent and not answered"}
     assert result.health.statuses == {"200": 20}
-    assert len(result.usages) >= 5
+    assert result.usages
 
 
 def test_a_server_that_does_all_breaks_none_of_the_bars_for_answers(site: _Site) -> None:
