@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -97,30 +96,6 @@ async def label_all(address: str, bodies: Sequence[bytes], *, at_once: int) -> f
         start = time.perf_counter()
         await asyncio.gather(*(send(client, body) for body in bodies))
         return time.perf_counter() - start
-
-
-async def requests_per_second(address: str, path: str, *, connections: int, seconds: float) -> float:
-    """GET requests answered per second over kept connections, each sending its next on the answer (closed loop)."""
-    url = urlsplit(address)
-    request = f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode()
-    deadline = time.perf_counter() + seconds
-
-    async def ask() -> int:
-        reader, writer = await asyncio.open_connection(url.hostname, url.port)
-        answered = 0
-        while time.perf_counter() < deadline:
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if not head.startswith(b"http/1.1 200"):
-                raise RuntimeError(f"{path} answered {head[:60]!r}")
-            await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
-            answered += 1
-        writer.close()
-        return answered
-
-    start = time.perf_counter()
-    answered = await asyncio.gather(*(ask() for _ in range(connections)))
-    return sum(answered) / (time.perf_counter() - start)
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
 class BodyLimit:
     """ASGI middleware that refuses a body before more than ``max_bytes`` of it are in memory.
 
-    All bodies in work take at most ``max_bytes_at_once`` together; a body that would exceed that is refused for now.
+    All bodies in work take at most ``max_bytes_at_once`` together; a body that would exceed that gets 429.
     FastAPI's own limit answers in plain text, and before anybody can answer otherwise.
     """
 

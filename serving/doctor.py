@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from models import weights
+from models import cuda_libraries, weights
 from models.card import ModelCard
 from models.errors import ConfigError, PrelabelError
 from serving import listeners
@@ -33,6 +33,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         _accelerator(settings),
         *_libraries(),
+        *_speech_libraries(settings),
         *(weights_finding(card, settings.lock_file) for card in settings.models),
         _store(settings),
         *_ports(settings.server),
@@ -75,6 +76,14 @@ def _libraries() -> Iterator[Finding]:
         yield Finding(subject="libraries", state="bad", text=text)
     else:
         del nms
+
+
+def _speech_libraries(settings: Settings) -> Iterator[Finding]:
+    """What CTranslate2 lacks on this machine's GPU; nothing where there is none, or no speech."""
+    speaks = any(card.adapter == "faster_whisper" and card.device != "cpu" for card in settings.models)
+    if speaks and (missing := cuda_libraries.missing()):
+        text = f"speech stays on the CPU: {', '.join(missing)} cannot be opened; {cuda_libraries.ADVICE}"
+        yield Finding(subject="libraries", state="note", text=text)
 
 
 def _store(settings: Settings) -> Finding:
