@@ -331,14 +331,14 @@ class _Bench:
         threads = 2 if self._tiny else max(int(card.num_cpus), 1)
         arm = _EngineArm(adapter, card, items, cpu_threads=threads)
         with _device_busy(self._device) as busy:
-            engine, loop = interleaved(arm.engine, arm.loop, rounds=1 if self._tiny else _ROUNDS)
+            measured = interleaved(arm.engine, arm.loop, rounds=1 if self._tiny else _ROUNDS)
         return EngineSpeed(
             items=count,
             cpu_threads=threads,
-            engine_items_per_s=engine,
-            loop_items_per_s=loop,
-            engine_over_loop=statistics.median(e / b for e, b in zip(engine, loop, strict=True)),
-            engine_over_forward=statistics.median(engine) / forward_rate,
+            engine_items_per_s=measured.ours,
+            loop_items_per_s=measured.peer,
+            engine_over_loop=statistics.median(measured.ratios),
+            engine_over_forward=statistics.median(measured.ours) / forward_rate,
             forward_share=arm.forward_share,
             device_busy=statistics.median(busy) if busy else None,
             batch_sizes=arm.batch_sizes,

@@ -71,7 +71,7 @@ def compare(name: str, peer: Peer, *, bar: float, aim: float, quick: bool) -> Ra
                 [_peer_spans(f"{theirs}{peer.path}", peer.body(text)) for text in chosen[:_CHECKED_TEXTS]],
             )
             arms = _Arms(_our_load(ours, chosen), _peer_load(peer, theirs, chosen))
-            ours_values, peer_values = interleaved(arms.ours, arms.peer, rounds=rounds)
+            measured = interleaved(arms.ours, arms.peer, rounds=rounds)
             in_calls = _our_load(ours, chosen, per_call=_TEXTS_PER_CALL, connections=2)
             details = {"ours_items_per_s_in_calls_of_32_texts_2_at_once": round(items / send(in_calls).seconds, 1)}
         if peer.with_defaults:
@@ -81,8 +81,7 @@ def compare(name: str, peer: Peer, *, bar: float, aim: float, quick: bool) -> Ra
         ours="prelabel serve, POST /v1/prelabel, one text a request (HTTP, validation, model, policy, PostgreSQL)",
         peer=peer.what,
         unit="items/s",
-        ours_values=ours_values,
-        peer_values=peer_values,
+        rounds=measured,
         bar=bar,
         aim=aim,
         details={

@@ -15,7 +15,7 @@ from benchmarks.ner_serving import Spans, agree, config, our_body, our_spans
 from benchmarks.peers import label_studio
 from benchmarks.peers.environment import python_of, versions_of
 from benchmarks.random_tagger import DEMO
-from benchmarks.ratio import Ratio, interleaved
+from benchmarks.ratio import Ratio, Rounds, interleaved
 
 _TASKS = 32
 _MODEL = "label_studio_ner.py:NerModel"
@@ -32,15 +32,13 @@ def measure(*, quick: bool) -> Ratio:
     """
     python_of(label_studio.PEER)
     calls, rounds = (8, 3) if quick else (24, 5)
-    ours_values, peer_values, agreement = _compare(
-        DEMO, texts.sentences(_TASKS), window_tokens=128, calls=calls, rounds=rounds
-    )
-    batched = _compare(
+    measured, agreement = _compare(DEMO, texts.sentences(_TASKS), window_tokens=128, calls=calls, rounds=rounds)
+    batched, _ = _compare(
         DEMO, texts.sentences(_TASKS), window_tokens=128, calls=calls, rounds=3, settings={"BATCH_SIZE": str(_TASKS)}
     )
     with tempfile.TemporaryDirectory(prefix="tagger", dir="/tmp") as folder:
         network = random_tagger.write(Path(folder), layers=6, hidden=384)
-        large = _compare(network, texts.mixed_lengths(_TASKS), window_tokens=512, calls=2, rounds=3)
+        large, _ = _compare(network, texts.mixed_lengths(_TASKS), window_tokens=512, calls=2, rounds=3)
     return Ratio(
         name="label_studio_predict",
         ours="prelabel serve, POST /v1/prelabel of 32 texts (HTTP, validation, model, policy, PostgreSQL)",
@@ -49,8 +47,7 @@ def measure(*, quick: bool) -> Ratio:
             "Hugging Face NER example (batch size 1), gunicorn --workers 1 --threads 8"
         ),
         unit="calls/s",
-        ours_values=ours_values,
-        peer_values=peer_values,
+        rounds=measured,
         bar=1.5,
         aim=3.0,
         details={
@@ -67,12 +64,8 @@ def measure(*, quick: bool) -> Ratio:
     )
 
 
-Compared = tuple[tuple[float, ...], tuple[float, ...], float]
-
-
-def _median(compared: Compared) -> float:
-    ours, theirs, _ = compared
-    return round(statistics.median(own / other for own, other in zip(ours, theirs, strict=True)), 3)
+def _median(rounds: Rounds) -> float:
+    return round(statistics.median(rounds.ratios), 3)
 
 
 def _compare(
@@ -83,8 +76,8 @@ def _compare(
     calls: int,
     rounds: int,
     settings: dict[str, str] | None = None,
-) -> Compared:
-    """Calls per second of ours and of theirs, round by round, and the share of texts with the same entities."""
+) -> tuple[Rounds, float]:
+    """Calls per second of both, and the share of texts with the same entities."""
     environment = {"NETWORK": str(network)} | (settings or {})
     with (
         label_studio.backend(_MODEL, settings=environment) as theirs,
@@ -100,8 +93,8 @@ def _compare(
         )
         bodies = (json.dumps(label_studio.tasks_of(chosen)),) * calls
         peer_load = Load(address=theirs, path=label_studio.PATH, connections=1, bodies=bodies)
-        values = interleaved(lambda: send(our_load).per_s, lambda: send(peer_load).per_s, rounds=rounds)
-    return *values, agreement
+        measured = interleaved(lambda: send(our_load).per_s, lambda: send(peer_load).per_s, rounds=rounds)
+    return measured, agreement
 
 
 def _their_spans(address: str, chosen: list[str]) -> list[Spans]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import cluster
 from benchmarks.arrivals import Load
-from benchmarks.ratio import Ratio
+from benchmarks.ratio import Ratio, Rounds
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEVELS = (0.5, 0.8, 0.95)
 _JUDGED = 0.8
 
-Rounds = Sequence[Mapping["Arm", "Latencies"]]
+Measured = Sequence[Mapping["Arm", "Latencies"]]
 _RUNS: tuple[tuple[Network, tuple[float, ...]], ...] = (("sleep", LEVELS), ("bert", (_JUDGED,)))
 
 
@@ -43,13 +43,12 @@ def _measure(quick: bool) -> Ratio:
 
         replica = serve.run(Replica.bind(), route_prefix=None)
         details: dict[str, str | float | int] = {
-            "rounds": rounds,
             "seconds": seconds,
             "max_batch": MAX_ITEMS,
             "wait_ms": 1000 * WAIT_S,
             "ray": version("ray"),
         }
-        judged: Rounds = []
+        judged: Measured = []
         for network, levels in _RUNS:
             peak = replica.peak.remote(network).result()
             details[f"{network}.peak_items_per_s"] = round(peak, 1)
@@ -63,8 +62,10 @@ def _measure(quick: bool) -> Ratio:
         ours="batches formed when the accelerator is free",
         peer="@serve.batch, fixed wait, forward in a thread",
         unit="ms, p95 at 0.8 of peak",
-        ours_values=tuple(arms["late_binding"].p95_ms for arms in judged),
-        peer_values=tuple(arms["fixed_wait"].p95_ms for arms in judged),
+        rounds=Rounds(
+            ours=tuple(arms["late_binding"].p95_ms for arms in judged),
+            peer=tuple(arms["fixed_wait"].p95_ms for arms in judged),
+        ),
         bar=1.0,
         aim=0.7,
         direction="at_most",
@@ -86,7 +87,7 @@ def _round(
     return measured
 
 
-def _described(load: str, rounds: Rounds) -> dict[str, str | float | int]:
+def _described(load: str, rounds: Measured) -> dict[str, str | float | int]:
     """The medians over the rounds of everything that was measured under one load."""
     described: dict[str, str | float | int] = {}
     for arm in rounds[0]:

@@ -60,7 +60,7 @@ def compare(texts: Sequence[str], *, size: Size, rounds: int) -> Ratio:
             [_pipeline_spans(found) for found in peer(texts)],
             what="entities",
         )
-        our_values, peer_values = interleaved(
+        measured = interleaved(
             lambda: _texts_per_s(ours, texts),
             lambda: _texts_per_s(peer, texts),
             rounds=rounds,
@@ -71,13 +71,11 @@ def compare(texts: Sequence[str], *, size: Size, rounds: int) -> Ratio:
         ours="engine",
         peer=f"transformers pipeline, batch_size={_PEER_BATCH}",
         unit="texts/s",
-        ours_values=our_values,
-        peer_values=peer_values,
+        rounds=measured,
         bar=2.0,
         aim=3.0,
         details={
             "texts": len(texts),
-            "rounds": rounds,
             "words": f"lognormal, median {_MEDIAN_WORDS}, sigma {_SIGMA}, {_FEWEST_WORDS} to {_MOST_WORDS}, seed 0",
             "tokens": int(lengths.sum()),
             "longest_tokens": int(lengths.max()),

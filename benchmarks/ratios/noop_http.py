@@ -32,9 +32,7 @@ def measure(*, quick: bool) -> Ratio:
     with label_studio.backend(_MODEL) as theirs, service.running(config(DEMO, window_tokens=128)) as ours:
         our_load = Load(address=ours, path="/healthz", connections=_CONNECTIONS, seconds=seconds)
         peer_load = Load(address=theirs, path="/health", connections=_CONNECTIONS, seconds=seconds)
-        ours_values, peer_values = interleaved(
-            lambda: send(our_load).per_s, lambda: send(peer_load).per_s, rounds=rounds
-        )
+        measured = interleaved(lambda: send(our_load).per_s, lambda: send(peer_load).per_s, rounds=rounds)
         bodies = (json.dumps(label_studio.tasks_of(["a text"])),)
         predicts = Load(
             address=theirs, path=label_studio.PATH, connections=_CONNECTIONS, bodies=bodies, seconds=seconds
@@ -49,8 +47,7 @@ def measure(*, quick: bool) -> Ratio:
         ours="prelabel serve, GET /healthz",
         peer="label-studio-ml, GET /health, gunicorn --preload --workers 1 --threads 8 as in its container file",
         unit="requests/s",
-        ours_values=ours_values,
-        peer_values=peer_values,
+        rounds=measured,
         bar=5.0,
         aim=10.0,
         details={

@@ -30,15 +30,16 @@ def _figures(ratio: Ratio) -> dict[str, Any]:
 
 
 def as_table(outcome: Outcome, machine: Machine) -> RenderableType:
-    """The ratios, a row each, and below them what was not measured."""
+    """The ratios, a row each, with what their worst round lost to other guests; below them what was not measured."""
     title = f"{machine.cpu}, {machine.cores} cores, load {machine.load_average_1min:.1f}"
     grid = Table(title=title, title_justify="left")
-    for column in ("name", "ours", "peer", "ratio", "range", "bar", "met"):
+    for column in ("name", "ours", "peer", "ratio", "range", "stolen", "bar", "met"):
         grid.add_column(column, no_wrap=column not in ("ours", "peer"))
     for ratio in outcome.ratios:
         sign = "≥" if ratio.direction == "at_least" else "≤"
         spread = f"{ratio.low:.2f} to {ratio.high:.2f}"
-        met = "yes" if ratio.met else "no"
-        grid.add_row(ratio.name, ratio.ours, ratio.peer, f"{ratio.median:.2f}", spread, f"{sign} {ratio.bar:g}", met)
+        stolen = f"{max(ratio.rounds.stolen):.0%}" if ratio.rounds.stolen else ""
+        bar, met = f"{sign} {ratio.bar:g}", "yes" if ratio.met else "no"
+        grid.add_row(ratio.name, ratio.ours, ratio.peer, f"{ratio.median:.2f}", spread, stolen, bar, met)
     skipped = [Text(f"skipped {one.name}: {one.reason}") for one in outcome.skipped]
     return Group(grid, *skipped, *(Text(f"failed {one.name}: {one.reason}") for one in outcome.failed))

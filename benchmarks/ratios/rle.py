@@ -25,19 +25,17 @@ def compare(bitmaps: Sequence[np.ndarray], *, rounds: int) -> Ratio:
     """The ratio over (H, W) bool bitmaps in row-major order, as a network's output is."""
     check_equal([_ours(bitmap) for bitmap in bitmaps], [_peer(bitmap) for bitmap in bitmaps], what="counts")
     runs = sum(len(python_runs(bitmap)) for bitmap in bitmaps)
-    ours, peer = interleaved(lambda: _masks_per_s(_ours, bitmaps), lambda: _masks_per_s(_peer, bitmaps), rounds=rounds)
+    measured = interleaved(lambda: _masks_per_s(_ours, bitmaps), lambda: _masks_per_s(_peer, bitmaps), rounds=rounds)
     return Ratio(
         name="rle",
         ours="encode_mask",
         peer="itertools.groupby in plain Python",
         unit="masks/s",
-        ours_values=ours,
-        peer_values=peer,
+        rounds=measured,
         bar=20.0,
         aim=60.0,
         details={
             "masks": len(bitmaps),
-            "rounds": rounds,
             "side_px": len(bitmaps[0]),
             "runs_of_a_mask": round(runs / len(bitmaps)),
             "same": "counts equal",

@@ -22,8 +22,8 @@ SMALL_BERT = ner_bucketed.Size(num_hidden_layers=1, hidden_size=32, num_attentio
 
 
 def assert_measured(ratio: Ratio, *, rounds: int) -> None:
-    assert len(ratio.ours_values) == len(ratio.peer_values) == rounds
-    assert min(ratio.ours_values + ratio.peer_values) > 0
+    assert len(ratio.rounds.ours) == len(ratio.rounds.peer) == rounds
+    assert min(ratio.rounds.ours + ratio.rounds.peer) > 0
     assert "equal" in str(ratio.details["same"])
 
 

@@ -53,8 +53,7 @@ def test_a_ratio_is_written_with_its_arms_its_bar_and_what_it_was_measured_on(wr
         "aim": 3.0,
         "met": True,
         "direction": "at_least",
-        "ours_values": [2.0, 6.0, 4.0],
-        "peer_values": [2.0, 2.0, 2.0],
+        "rounds": {"ours": [2.0, 6.0, 4.0], "peer": [2.0, 2.0, 2.0], "stolen": [0.0, 0.02, 0.01], "left_out": 1},
     }
     assert details["quick"] == 1
     assert details.keys() >= {"load_average_start", "load_average_end"}

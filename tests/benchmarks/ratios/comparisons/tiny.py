@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.ratio import Ratio
+from benchmarks.ratio import Ratio, Rounds
 
 
 def measure(*, quick: bool) -> Ratio:
@@ -11,8 +11,7 @@ def measure(*, quick: bool) -> Ratio:
         ours="ours",
         peer="theirs",
         unit="items/s",
-        ours_values=(2.0, 6.0, 4.0),
-        peer_values=(2.0, 2.0, 2.0),
+        rounds=Rounds(ours=(2.0, 6.0, 4.0), peer=(2.0, 2.0, 2.0), stolen=(0.0, 0.02, 0.01), left_out=1),
         bar=1.5,
         aim=3.0,
         details={"quick": int(quick)},
