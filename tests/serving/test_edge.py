@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -23,3 +24,13 @@ def test_headers_that_lift_limits_are_dropped_and_others_are_kept() -> None:
 
     assert seen["x-api-key"] == "k"
     assert not {name for name in seen if name.startswith("x-request-")}
+
+
+@pytest.mark.parametrize(("path", "is_watched"), [("/healthz", False), ("/v1/prelabel", True)])
+def test_only_the_health_route_goes_unwatched(path: str, is_watched: bool) -> None:
+    client = TestClient(Starlette(routes=[Route(path, echo)], middleware=middlewares()))
+
+    seen = client.get(path, headers={"X-Request-Timeout-Seconds": "5"}).json()
+
+    limits = {name: value for name, value in seen.items() if name.startswith("x-request-")}
+    assert limits == ({} if is_watched else {"x-request-timeout-seconds": "0", "x-request-disconnect-disabled": "?1"})
