@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         _accelerator(settings),
         *_libraries(),
-        *_speech_libraries(settings),
+        *speech_libraries(settings),
         *(weights_finding(card, settings.lock_file) for card in settings.models),
         _store(settings),
         *_ports(settings.server),
@@ -78,11 +78,13 @@ def _libraries() -> Iterator[Finding]:
         del nms
 
 
-def _speech_libraries(settings: Settings) -> Iterator[Finding]:
+def speech_libraries(
+    settings: Settings, *, missing: Callable[[], Sequence[str]] = cuda_libraries.missing
+) -> Iterator[Finding]:
     """What CTranslate2 lacks on this machine's GPU; nothing where there is none, or no speech."""
     speaks = any(card.adapter == "faster_whisper" and card.device != "cpu" for card in settings.models)
-    if speaks and (missing := cuda_libraries.missing()):
-        text = f"speech stays on the CPU: {', '.join(missing)} cannot be opened; {cuda_libraries.ADVICE}"
+    if speaks and (names := missing()):
+        text = f"speech stays on the CPU: {', '.join(names)} cannot be opened; {cuda_libraries.ADVICE}"
         yield Finding(subject="libraries", state="note", text=text)
 
 
