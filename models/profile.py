@@ -174,7 +174,8 @@ def growth(measured: Sequence[BatchMemory]) -> float:
 
 def gpu_share(needed_bytes: float, *, device_bytes: int) -> float:
     """The fraction of a device for ``num_gpus``: rounded up to a hundredth, a whole device at most."""
-    return math.ceil(100 * min(needed_bytes, device_bytes) / device_bytes) / 100
+    hundredths = 100 * min(needed_bytes, device_bytes) / device_bytes
+    return math.ceil(round(hundredths, 6)) / 100
 
 
 def _line(measured: Sequence[BatchMemory]) -> tuple[float, float]:

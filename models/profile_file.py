@@ -70,7 +70,7 @@ def write(profiles: Mapping[str, Profile], file: Path) -> None:
     Raises:
         ConfigError: the file cannot be written, or holds something else.
     """
-    together = read(file) | profiles
+    together = read(file) | dict(profiles)
     content = json.dumps({name: asdict(profile) for name, profile in sorted(together.items())}, indent=1)
     try:
         file.write_text(content + "\n", encoding="utf-8")
