@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -50,6 +53,20 @@ def test_a_demo_model_is_measured(task: Task) -> None:
     assert all(0 < profile.model_bytes < batch.peak_bytes < profile.device_bytes for batch in profile.batches)
     assert all((batch.items_per_s or 0) > 0 for batch in profile.batches)
     assert 0 < profile.max_cost <= 1.001 * profile.batches[-1].cost
+
+
+def test_a_process_that_dies_is_told() -> None:
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        asked = threads.submit(measured_apart, an_assignment(a_card("ner")))
+        while not (children := active_children()) and not asked.done():
+            wait([asked], timeout=0.01)
+        for child in children:
+            child.kill()
+
+        with pytest.raises(ModelError, match="'sentence-tagger' has died"):
+            asked.result()
+
+    assert [child.exitcode for child in children] == [-SIGKILL]
 
 
 def test_a_budget_that_the_model_alone_exceeds_is_told() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.service import free_port
 from models import profile_file, weights
 from models.accelerator import accelerator_of
 from models.card import BatchLimits, ModelCard
@@ -199,6 +203,20 @@ def test_a_model_is_measured_by_command_and_the_next_start_uses_it(tmp_path: Pat
     assert limits != settings.cards["tagger"].limits
 
 
+def test_a_model_that_cannot_be_measured_costs_no_other_its_profile(tmp_path: Path) -> None:
+    file = a_file(tmp_path)
+    broken = "{name: broken, task: ner, adapter: token_classification, weights: nowhere}"
+    file.write_text(file.read_text().replace("models: [", f"models: [{broken}, "))
+
+    answer = run.invoke(cli.app, ["models", "profile", "--config", str(file), "--seconds", "1", "--write"])
+
+    shown = " ".join(answer.stdout.split())
+    assert answer.exit_code == 1
+    assert "broken failed no weights at" in shown
+    assert "tagger on" in shown
+    assert profile_file.read(tmp_path / "mine.profile").keys() == {"tagger@1"}
+
+
 def test_a_model_that_cannot_be_measured_ends_with_one_and_writes_nothing(tmp_path: Path) -> None:
     file = a_file(tmp_path)
     file.write_text(file.read_text().replace(str(DROP.parent), "/nowhere"))
@@ -223,3 +241,15 @@ def test_what_cannot_be_asked_for_is_said(tmp_path: Path, options: list[str], sa
 
     assert answer.exit_code == 1
     assert said in " ".join(f"{answer.stdout} {answer.exception}".split())
+
+
+@pytest.mark.ray
+def test_shares_beyond_the_gpus_end_the_start_instead_of_waiting(tmp_path: Path, postgres_url: str) -> None:
+    file = a_file(tmp_path, "num_gpus: 1000,")
+    command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
+    environment = os.environ | {"PRELABEL_STORE__URL": postgres_url, "PRELABEL_SERVER__PORT": str(free_port())}
+
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "the models reserve 1000 GPUs (tagger 1000)" in " ".join(ended.stderr.split())
