@@ -18,7 +18,7 @@ from models import profile, weights
 from models.accelerator import accelerator_of
 from models.adapter import Adapter, Sample, load
 from models.card import ModelCard
-from models.errors import ConfigError, ItemError, ModelError
+from models.errors import ConfigError, ItemError, ModelError, PrelabelError
 from models.media import MediaLimits, decode, image_size_hw
 from models.memory import gauge_of
 from models.profile_file import Profile
@@ -65,6 +65,11 @@ def measured_apart(assignment: Assignment) -> Profile:
         except BrokenProcessPool as err:
             message = f"the process that measured model '{name}' has died; the system may have run out of memory"
             raise ModelError("profile_failed", f"{message}, so try a smaller budget") from err
+        except PrelabelError:
+            raise
+        except Exception as err:  # whatever a library raises there ends this model's profile alone
+            message = f"model '{name}' could not be measured: {type(err).__name__}: {err}"
+            raise ModelError("profile_failed", message) from err
 
 
 def measured_here(assignment: Assignment) -> Profile:

@@ -69,6 +69,14 @@ def test_a_process_that_dies_is_told() -> None:
     assert [child.exitcode for child in children] == [-SIGKILL]
 
 
+def test_an_error_that_nobody_expected_is_told_as_the_models(tmp_path: Path) -> None:
+    lock_file = tmp_path / "mine.lock"
+    lock_file.write_text("{")
+
+    with pytest.raises(ModelError, match="'sentence-tagger' could not be measured: JSONDecodeError"):
+        measured_apart(replace(an_assignment(a_card("ner")), lock_file=lock_file))
+
+
 def test_a_budget_that_the_model_alone_exceeds_is_told() -> None:
     with pytest.raises(ModelError, match="got a budget of 50 MiB"):
         measured_apart(an_assignment(a_card("ner"), budget_bytes=50 * MIB))
