@@ -18,16 +18,18 @@ _SIGNS = {"at_most": "≤", "below": "<", "at_least": "≥", "above": ">"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One claim about what was measured; ``unit`` goes with both numbers."""
+    """One claim about what was measured; ``unit`` goes with both numbers. A value that is not known meets no bar."""
 
     what: str
-    value: float
+    value: float | None
     bar: float
     direction: Direction
     unit: str = ""
 
     @property
     def is_met(self) -> bool:
+        if self.value is None:
+            return False
         match self.direction:
             case "at_most":
                 return self.value <= self.bar
@@ -44,7 +46,7 @@ class Judgement:
     def sign(self) -> str:
         return _SIGNS[self.direction]
 
-    def as_json(self) -> dict[str, str | float | bool]:
+    def as_json(self) -> dict[str, str | float | bool | None]:
         return asdict(self) | {"met": self.is_met}
 
 
@@ -77,6 +79,7 @@ def judged(judgements: Sequence[Judgement]) -> Table:
         grid.add_column(column, justify="left" if column == "what" else "right")
     for one in judgements:
         unit = f" {one.unit}" if one.unit else ""
-        value, bar = f"{one.value:.4g}{unit}", f"{one.sign} {one.bar:.4g}{unit}"
+        value = "not known" if one.value is None else f"{one.value:.4g}{unit}"
+        bar = f"{one.sign} {one.bar:.4g}{unit}"
         grid.add_row(one.what, value, bar, "yes" if one.is_met else "no")
     return grid

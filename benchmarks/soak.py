@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -171,14 +170,14 @@ def wrong(items: Counted) -> dict[str, int]:
     }
 
 
-def growth(values: Sequence[float]) -> float:
+def growth(values: Sequence[float]) -> float | None:
     """How much larger the median of the last fifth is than that of the second; the first is warming up.
 
-    Infinite where there are too few values for fifths: what is not known meets no bar.
+    None where there are too few values for fifths.
     """
     fifth = len(values) // 5
     if not fifth:
-        return math.inf
+        return None
     return statistics.median(values[-fifth:]) / statistics.median(values[fifth : 2 * fifth]) - 1
 
 
@@ -224,7 +223,7 @@ def figures(soak: Soak) -> dict[str, Any]:
 
 
 def _memory(usages: Sequence[Usage]) -> dict[str, Any]:
-    start_s = usages[0].at_s
+    start_s = usages[0].at_s if usages else 0.0
     names = sorted({name for usage in usages for name in usage.memory_bytes})
     return {
         "seconds": [round(usage.at_s - start_s, 1) for usage in usages],
@@ -235,13 +234,17 @@ def _memory(usages: Sequence[Usage]) -> dict[str, Any]:
 
 def _busy_cores(usages: Sequence[Usage]) -> dict[str, float]:
     """Processors that each program kept busy, on average."""
+    if not usages:
+        return {}
     first, last = usages[0], usages[-1]
     seconds = max(last.at_s - first.at_s, 1e-9)
     return {name: round((spent - first.cpu_s.get(name, 0.0)) / seconds, 2) for name, spent in last.cpu_s.items()}
 
 
-def _fifths_mib(values: Sequence[int]) -> list[float]:
-    """The median of each fifth of the run, in MiB."""
+def _fifths_mib(values: Sequence[int]) -> list[float | None]:
+    """The median of each fifth of the run, in MiB; None where there are too few values for fifths."""
     fifth = len(values) // 5
+    if not fifth:
+        return [None] * 5
     parts = [values[n * fifth : (n + 1) * fifth] for n in range(5)]
     return [round(statistics.median(part) / 2**20, 1) for part in parts]

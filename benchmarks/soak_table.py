@@ -30,7 +30,8 @@ def _processes(figures: dict[str, Any]) -> Table:
     for column in ("MiB, second fifth", "MiB, last fifth", "busy cores"):
         grid.add_column(column, justify="right")
     for name, fifths in figures["memory"]["by_process_mib"].items():
-        grid.add_row(name, str(fifths[1]), str(fifths[-1]), str(figures["busy_cores"].get(name, "ended")))
+        second, last = ("not known" if fifths[n] is None else str(fifths[n]) for n in (1, -1))
+        grid.add_row(name, second, last, str(figures["busy_cores"].get(name, "ended")))
     return grid
 
 

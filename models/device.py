@@ -56,5 +56,12 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def wait() -> None:
+    """Until the device has done what torch has asked it so far."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -254,8 +254,10 @@ class Engine:
         with self._lock:
             self._busy_s["prepare"] += self._clock() - start
             lane.preparing -= len(jobs)
-            lane.add_ready(job for job in jobs if job not in failures and job in self._jobs)
+            prepared = [job for job in jobs if job not in failures and job in self._jobs]
+            lane.add_ready(prepared)
             self._forward_work.notify()
+            self._cpu_work.notify(len(jobs) - len(prepared))  # each leaves room to prepare another
         for job, failure in failures.items():
             _fail(job, failure)
 

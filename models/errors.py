@@ -30,7 +30,7 @@ class ModelError(PrelabelError):
     """A model cannot be built or run.
 
     Codes: unknown_model, bad_card, missing_weights, unsafe_weights, changed_weights, no_accelerator, model_stopped,
-    warm_up_failed.
+    warm_up_failed, profile_failed.
     """
 
 

@@ -63,6 +63,15 @@ def find(card: ModelCard, *, lock: Lock | None = None) -> Weights:
     return weights
 
 
+def digest(card: ModelCard, *, lock: Lock | None) -> str:
+    """The digest of the card's bytes: the lock's, which nothing else can be loaded with, or that of a local folder.
+
+    Raises:
+        ModelError: missing_weights.
+    """
+    return find(card).digest if lock is None else Weights(path=Path(), files=lock.files).digest
+
+
 def read(path: Path) -> Weights:
     """The weights at a path (a file, or a folder with all its files) with their digests.
 

@@ -16,6 +16,7 @@ from pipelines.local import LocalModels
 from pipelines.prelabel import Flow, Request, pre_label_all
 from pipelines.store.store import Store
 from pipelines.store.values import QueueOverview
+from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
 
@@ -31,7 +32,7 @@ def label_drop(
         The results in the items' order, and the seconds spent on labelling once the models were loaded.
     """
     fetch = replace(settings.fetch, roots=(*settings.fetch.roots, drop))
-    settings = settings.model_copy(update={"fetch": fetch})
+    settings = profiled(settings).model_copy(update={"fetch": fetch})
     return asyncio.run(_label_drop(settings, items, task, drop, on_done))
 
 

@@ -57,7 +57,14 @@ def main() -> None:
 
 @app.callback()
 def _configured(context: typer.Context) -> None:
-    context.obj = configuration.load
+    context.obj = _measured_settings
+
+
+def _measured_settings(name: str | None = None) -> Settings:
+    """A configuration as a service would run it."""
+    from serving.profiles import profiled
+
+    return profiled(configuration.load(name))
 
 
 @app.command()
@@ -214,6 +221,43 @@ def pull(config: Config = None) -> None:
     for name, lock in locks.items():
         notes.print(f"{name}: {len(lock.files)} files from {lock.source}")
     notes.print(f"locked in [bold]{settings.lock_file}[/]")
+
+
+@models_app.command("profile")
+def profile_models(
+    config: Config = None,
+    model: Annotated[list[str] | None, typer.Option(help="Measure this model alone; may be repeated.")] = None,
+    drop: Annotated[Path | None, typer.Option(help="A folder of your own files; else the sample drop.")] = None,
+    memory_share: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Of the device's memory, for each model; else 0.25.")
+    ] = None,
+    budget_gib: Annotated[float | None, typer.Option(min=0.001, help="The same in GiB.")] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to try larger batches, for each model.")] = 60.0,
+    write: Annotated[bool, typer.Option(help="Keep the result beside the configuration, and use it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure memory and speed of batches, and say which limits and which share of a GPU each model needs."""
+    from serving import profiles
+    from serving.profile_table import as_json as figures
+    from serving.profile_table import table
+
+    settings = configuration.load(config)
+    budget = profiles.Budget.of(memory_share=memory_share, gib=budget_gib, seconds=seconds)
+    cards = profiles.chosen(settings, model or ())
+    with notes.status("measuring …") as status:
+        outcomes = {}
+        for card in cards:
+            status.update(f"measuring {card.name} in a process of its own …")
+            outcomes[card.name] = profiles.measured(settings, card, drop=drop, budget=budget)
+    if as_json:
+        screen.print_json(json.dumps(figures(outcomes)))
+    else:
+        screen.print(table(outcomes))
+    if write:
+        for line in profiles.written(settings, outcomes):
+            notes.print(line, markup=False, highlight=False, soft_wrap=True)
+    if any(isinstance(outcome, PrelabelError) for outcome in outcomes.values()):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from typing import Any
 
 from models.errors import ConfigError
 from serving.app import build
+from serving.profiles import gpu_shortage, profiled
 from serving.ray_flags import LOOPBACK, flags
 from serving.service import store_url
 from serving.settings import ServerSettings, Settings, check_port, with_changes
@@ -31,9 +32,10 @@ def running(settings: Settings) -> Iterator[str]:
     PostgreSQL is started first and stopped last.
 
     Raises:
-        ConfigError: the port is taken, or a model cannot be deployed; the message says why.
+        ConfigError: the port is taken, a model cannot be deployed, or there are too few GPUs; the message says why.
     """
     check_port(settings.server)
+    settings = profiled(settings)
     _end_in_order()
     with store_url(settings) as url:
         settings = with_changes(settings, "store", url=url)
@@ -102,8 +104,11 @@ def _http_options(server: ServerSettings) -> dict[str, Any]:
 
 
 def _deploy(settings: Settings, folder: Path) -> None:
+    import ray
     from ray import serve
 
+    if shortage := gpu_shortage(settings.models, gpus=ray.cluster_resources().get("GPU", 0.0)):
+        raise ConfigError(f"the service could not be deployed: {shortage}")
     try:
         serve.run_many(build(settings, folder=folder))
     except RuntimeError as err:

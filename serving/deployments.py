@@ -122,9 +122,14 @@ def application(card: ModelCard, open_engine: OpenEngine, crashes: CrashLog) -> 
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=1,  # three failures in a row end a replica, and a lost device must be seen within 10 s
         health_check_timeout_s=10,
-        ray_actor_options={"num_cpus": card.num_cpus, "num_gpus": card.num_gpus},
+        ray_actor_options=actor_options(card),
     )(ModelReplica)
     return deployment.bind(open_engine, crashes)
+
+
+def actor_options(card: ModelCard) -> dict[str, float]:
+    """What one replica reserves of a node; shares of one GPU let models live on it side by side."""
+    return {"num_cpus": card.num_cpus, "num_gpus": card.num_gpus}
 
 
 def application_name(card: ModelCard) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from models import cuda_libraries, weights
+from models import cuda_libraries, profile_file, weights
 from models.card import ModelCard
 from models.errors import ConfigError, PrelabelError
-from serving import listeners
+from models.profile_file import Profile
+from serving import listeners, profiles
 from serving.settings import ServerSettings, Settings, check_port
 
 _LIBRARIES = ("ray", "torch", "torchvision", "transformers", "segment-anything", "faster-whisper", "ctranslate2")
@@ -30,11 +31,16 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a start needs; starts nothing that stays."""
+    measured = list(profile_findings(settings))
+    if all(finding.state != "bad" for finding in measured):
+        settings = profiles.profiled(settings)
     return [
         _accelerator(settings),
+        *_gpu_shares(settings),
         *_libraries(),
-        *_speech_libraries(settings),
+        *speech_libraries(settings),
         *(weights_finding(card, settings.lock_file) for card in settings.models),
+        *measured,
         _store(settings),
         *_ports(settings.server),
     ]
@@ -50,6 +56,37 @@ def weights_finding(card: ModelCard, lock_file: Path) -> Finding:
     if lock is None:
         return Finding(subject=card.name, state="note", text=f"{digest}, not locked; run 'prelabel models pull'")
     return Finding(subject=card.name, state="ok", text=f"{digest}, as locked")
+
+
+def profile_findings(settings: Settings) -> Iterator[Finding]:
+    """Which models run with measured limits; one that was never measured is not worth a word."""
+    try:
+        found = profile_file.read(settings.profile_file)
+    except ConfigError as err:
+        yield Finding(subject="profiles", state="bad", text=err.message)
+        return
+    for card in settings.models:
+        if profile := found.get(weights.key(card)):
+            yield _profile_finding(card, profile, settings)
+
+
+def _profile_finding(card: ModelCard, profile: Profile, settings: Settings) -> Finding:
+    if problem := profiles.staleness(card, profile, settings.lock_file):
+        text = f"its measured limits are not used: {problem}; {profiles.advice(card)}"
+        return Finding(subject=card.name, state="note", text=text)
+    used = profiles.taken_over(card, profile, stated=settings.stated(card))
+    share = f", {used.num_gpus:g} of a GPU" if used.num_gpus else ""
+    text = f"measured on {profile.device}; runs with batches of {used.limits.max_items} items"
+    return Finding(subject=card.name, state="ok", text=f"{text} and cost {used.limits.max_cost:g}{share}")
+
+
+def _gpu_shares(settings: Settings) -> Iterator[Finding]:
+    """Whether the models' shares fit the GPUs; without any, the accelerator's finding says so."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if gpus and (shortage := profiles.gpu_shortage(settings.models, gpus=gpus)):
+        yield Finding(subject="GPU shares", state="bad", text=shortage)
 
 
 def _accelerator(settings: Settings) -> Finding:
@@ -78,11 +115,13 @@ def _libraries() -> Iterator[Finding]:
         del nms
 
 
-def _speech_libraries(settings: Settings) -> Iterator[Finding]:
+def speech_libraries(
+    settings: Settings, *, missing: Callable[[], Sequence[str]] = cuda_libraries.missing
+) -> Iterator[Finding]:
     """What CTranslate2 lacks on this machine's GPU; nothing where there is none, or no speech."""
     speaks = any(card.adapter == "faster_whisper" and card.device != "cpu" for card in settings.models)
-    if speaks and (missing := cuda_libraries.missing()):
-        text = f"speech stays on the CPU: {', '.join(missing)} cannot be opened; {cuda_libraries.ADVICE}"
+    if speaks and (names := missing()):
+        text = f"speech stays on the CPU: {', '.join(names)} cannot be opened; {cuda_libraries.ADVICE}"
         yield Finding(subject="libraries", state="note", text=text)
 
 

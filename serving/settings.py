@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from models.card import ModelCard, card_from, read_card
+from models.card import BatchLimits, ModelCard, card_from, read_card
 from models.errors import ConfigError
 from models.media import MediaLimits
 from models.types import Task
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     fetch: FetchPolicy = FetchPolicy()
     media: MediaLimits = MediaLimits()
     lock_file: Path
+    _stated: dict[str, frozenset[str]] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -148,6 +150,20 @@ class Settings(BaseSettings):
         return {card.name: card for card in self.models}
 
     @property
+    def profile_file(self) -> Path:
+        """Where 'prelabel models profile --write' keeps what it measured: beside the lock, under the same name."""
+        return self.lock_file.with_suffix(".profile")
+
+    def stated(self, card: ModelCard) -> frozenset[str]:
+        """What the configuration itself says of a card, such as "num_gpus" or "limits.max_cost".
+
+        What differs from its default has been said by somebody, be it by the environment.
+        """
+        limits, default = asdict(card.limits), asdict(BatchLimits())
+        changed = {f"limits.{name}" for name, value in limits.items() if value != default[name]}
+        return self._stated.get(card.name, frozenset()) | changed | ({"num_gpus"} if card.num_gpus else set())
+
+    @property
     def task_cards(self) -> dict[Task, TaskCard]:
         return {task: TaskCard(task=task, models=chain) for task, chain in self.tasks.items()}
 
@@ -166,7 +182,9 @@ def load(name: str | None = None) -> Settings:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ConfigError(f"{file} must hold keys and values at its top; got {type(content).__name__}")
-        return Settings(**_with_cards(content, file))
+        settings = Settings(**_with_cards(content, file))
+        settings._stated |= dict(_stated(content, file))
+        return settings
     except FileNotFoundError as err:
         raise ConfigError(f"no configuration at {err.filename}; give a file or one of: demo, gpu") from err
     except (OSError, UnicodeDecodeError) as err:
@@ -214,6 +232,13 @@ def _with_cards(content: dict[str, Any], file: Path) -> dict[str, Any]:
         for entry in content.get("models") or ()
     )
     return {"lock_file": file.with_suffix(".lock")} | content | {"models": tuple(cards)}
+
+
+def _stated(content: dict[str, Any], file: Path) -> Iterator[tuple[str, frozenset[str]]]:
+    """By the name of each card, the keys that the file or the card's own file holds."""
+    for entry in content.get("models") or ():
+        said = yaml.safe_load((file.parent / entry).read_text(encoding="utf-8")) if isinstance(entry, str) else entry
+        yield said["name"], frozenset(said) | {f"limits.{key}" for key in said.get("limits") or ()}
 
 
 def _problems(err: ValidationError) -> str:

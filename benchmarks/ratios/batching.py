@@ -7,38 +7,20 @@ import statistics
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 from ray import serve
 
 from benchmarks.arrivals import Load
+from benchmarks.ratios.latencies import DRAIN_S, Arm, Latencies, Network
 from models.card import BatchLimits
 from models.engine import Engine
 from models.types import Content, Payload, Prediction, TextPayload
 
-Arm = Literal["late_binding", "fixed_wait", "long_wait", "blocking_loop"]
-Network = Literal["sleep", "bert"]
-ARMS: tuple[Arm, ...] = ("late_binding", "fixed_wait", "long_wait", "blocking_loop")
 MAX_ITEMS = 32
 WAIT_S = 0.01  # Ray Serve's default
 LONG_WAIT_S = 0.06  # at least as long as a forward
-_DRAIN_S = 2.0
 _TOKENS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latencies:
-    """What one arm did under one load.
-
-    Latency counts from the scheduled arrival. An item that is not answered ``_DRAIN_S`` seconds after the last arrival
-    counts with its age then: less than it would have been.
-    """
-
-    p50_ms: float
-    p95_ms: float
-    items: int
-    late: int
-    mean_batch: float
 
 
 class Forward:
@@ -192,7 +174,7 @@ class Replica:
             if (left_s := start + moment - time.perf_counter()) > 0:
                 await asyncio.sleep(left_s)
             asked.append(asyncio.create_task(ask(number)))
-        _, late = await asyncio.wait(asked, timeout=_DRAIN_S)
+        _, late = await asyncio.wait(asked, timeout=DRAIN_S)
         end, sizes = time.perf_counter() - start, list(forward.sizes)
         forward.is_over = True
         await asyncio.gather(*asked)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from benchmarks import cluster
 from benchmarks.arrivals import Load
 from benchmarks.ratio import Ratio, Rounds
+from benchmarks.ratios.latencies import ARMS, Arm, Latencies, Network
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-    from benchmarks.ratios.batching import Arm, Latencies, Network
-
 LEVELS = (0.5, 0.8, 0.95)
 _JUDGED = 0.8
 
-Measured = Sequence[Mapping["Arm", "Latencies"]]
+Measured = Sequence[Mapping[Arm, Latencies]]
 _RUNS: tuple[tuple[Network, tuple[float, ...]], ...] = (("sleep", LEVELS), ("bert", (_JUDGED,)))
 
 
@@ -28,8 +27,9 @@ def measure(*, quick: bool) -> Ratio:
 
     Both get the same forward (50 ms and 1 ms for each item), the same bound of 32 items, and the same Poisson arrivals,
     sent from inside the replica so that the cost of a call, which is the same for both, does not hide the difference.
-    ``details`` also hold the other two ways to use @serve.batch, the other loads, and a small BERT on one thread; an
-    item that is not answered 2 s after the last arrival counts with its age then, which flatters the slow.
+    ``details`` also hold the other two ways to use @serve.batch, and p50 and p95 of every arm at 0.5, 0.8 and 0.95 of
+    the peak (``sleep.0.95.fixed_wait.p95_ms``), measured in the same rounds, and a small BERT on one thread; an item
+    that is not answered 2 s after the last arrival counts with its age then, which flatters the slow.
     """
     return cluster.apart(_measure, quick=quick)
 
@@ -52,11 +52,12 @@ def _measure(quick: bool) -> Ratio:
         for network, levels in _RUNS:
             peak = replica.peak.remote(network).result()
             details[f"{network}.peak_items_per_s"] = round(peak, 1)
+            measured: dict[float, list[Mapping[Arm, Latencies]]] = {level: [] for level in levels}
+            for number, level in turns(levels, rounds=rounds, quick=quick):
+                measured[level].append(_round(replica, network, level * peak, seconds, number))
             for level in levels:
-                times = rounds if level == _JUDGED or not quick else 1
-                measured = [_round(replica, network, level * peak, seconds, number) for number in range(times)]
-                details |= _described(f"{network}.{level}", measured)
-                judged = measured if (network, level) == ("sleep", _JUDGED) else judged
+                details |= described(f"{network}.{level}", measured[level])
+            judged = measured[_JUDGED] if network == "sleep" else judged
     return Ratio(
         name="late_binding",
         ours="batches formed when the accelerator is free",
@@ -73,12 +74,20 @@ def _measure(quick: bool) -> Ratio:
     )
 
 
+def turns(levels: Sequence[float], *, rounds: int, quick: bool) -> list[tuple[int, float]]:
+    """The number of a round and the load to send in it: all loads in turn, so that noise meets each of them.
+
+    A quick run sends those that are not judged in the first round only.
+    """
+    return [
+        (number, level) for number in range(rounds) for level in levels if level == _JUDGED or not quick or number == 0
+    ]
+
+
 def _round(
     replica: DeploymentHandle, network: Network, rate: float, seconds: float, number: int
 ) -> Mapping[Arm, Latencies]:
     """Every arm once under the same arrivals; who begins changes from round to round."""
-    from benchmarks.ratios.batching import ARMS
-
     load = Load(rate=rate, seconds=seconds, seed=number)
     turn: list[Arm] = [*ARMS[number % len(ARMS) :], *ARMS[: number % len(ARMS)]]
     measured: dict[Arm, Latencies] = {}
@@ -87,7 +96,7 @@ def _round(
     return measured
 
 
-def _described(load: str, rounds: Measured) -> dict[str, str | float | int]:
+def described(load: str, rounds: Measured) -> dict[str, str | float | int]:
     """The medians over the rounds of everything that was measured under one load."""
     described: dict[str, str | float | int] = {}
     for arm in rounds[0]:

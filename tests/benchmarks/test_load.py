@@ -2,56 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from benchmarks import ceiling
 from benchmarks.load import Load, answer_end, requests_of, send
+from tests.benchmarks.site import Site
 
 
-class _Site(ThreadingHTTPServer):
-    """A server that remembers the bodies that it was sent, and echoes them."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.bodies: list[bytes] = []
+def a_load(site: Site, *, bodies: tuple[str, ...], path: str = "/", refused: str = "") -> Load:
+    return Load(address=site.address, path=path, connections=3, bodies=bodies, refused=refused)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        assert isinstance(self.server, _Site)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.bodies.append(body)
-        self.send_response(404 if self.path == "/nowhere" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def site() -> Iterator[_Site]:
-    with _Site() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def a_load(site: _Site, *, bodies: tuple[str, ...], path: str = "/", refused: str = "") -> Load:
-    address = f"http://127.0.0.1:{site.server_address[1]}"
-    return Load(address=address, path=path, connections=3, bodies=bodies, refused=refused)
-
-
-def test_every_body_is_sent_once_and_every_answer_is_counted(site: _Site) -> None:
+def test_every_body_is_sent_once_and_every_answer_is_counted(site: Site) -> None:
     bodies = tuple(f"body {n} " * n * 50 for n in range(20))
 
     answers = send(a_load(site, bodies=bodies))
@@ -61,12 +23,12 @@ def test_every_body_is_sent_once_and_every_answer_is_counted(site: _Site) -> Non
     assert 0 < answers.p50_ms <= answers.p95_ms <= 1e3 * answers.seconds
 
 
-def test_an_error_answer_ends_the_load(site: _Site) -> None:
+def test_an_error_answer_ends_the_load(site: Site) -> None:
     with pytest.raises(RuntimeError, match="404"):
         send(a_load(site, bodies=("a", "b"), path="/nowhere"))
 
 
-def test_an_answer_with_what_is_refused_ends_the_load(site: _Site) -> None:
+def test_an_answer_with_what_is_refused_ends_the_load(site: Site) -> None:
     with pytest.raises(RuntimeError, match="this one failed"):
         send(a_load(site, bodies=("fine", "this one failed"), refused="failed"))
 

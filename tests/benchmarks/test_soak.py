@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
-from benchmarks import soak, soak_items
+from benchmarks import machine, soak, soak_items
+from benchmarks.judgement import Report
 from benchmarks.open_loop import Counted, Delays
 from benchmarks.processes import Usage
 from benchmarks.soak import Soak
@@ -86,11 +89,29 @@ def test_growth_leaves_out_the_warm_up_and_single_peaks() -> None:
 
 
 def test_growth_sees_a_slow_leak() -> None:
-    assert soak.growth([100.0 + n / 5 for n in range(50)]) > 0.05
+    assert (soak.growth([100.0 + n / 5 for n in range(50)]) or 0.0) > 0.05
 
 
-def test_growth_of_too_few_values_meets_no_bar() -> None:
-    assert soak.growth([1.0] * 4) == float("inf")
+@pytest.mark.parametrize("samples", [0, 1, 4])
+def test_growth_of_memory_seen_too_seldom_is_not_known_and_meets_no_bar(samples: int) -> None:
+    result = a_soak()
+    seldom = replace(result, usages=result.usages[:samples])
+
+    report = soak.report(seldom)
+
+    content = json.loads(report.as_json(machine.here()))
+    [growth] = [judgement for judgement in content["judgements"] if judgement["what"] == "growth of memory"]
+    assert growth["value"] is None
+    assert growth["met"] is False
+    assert missed(seldom) == ["growth of memory"]
+    assert "not known" in shown(report)
+
+
+def shown(report: Report) -> str:
+    console = Console(width=200, file=StringIO())
+    console.print(report.table)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 def test_requests_are_all_different_and_a_share_of_them_is_bad() -> None:

@@ -177,6 +177,27 @@ async def test_an_item_that_cannot_be_decoded_never_reaches_the_model() -> None:
     assert ["broken"] not in adapter.batches
 
 
+async def test_an_item_that_cannot_be_decoded_wakes_another_thread_for_the_room_it_leaves() -> None:
+    is_decoding, may_fail = threading.Event(), threading.Event()
+
+    def fail_when_told(content: Content) -> Payload:
+        is_decoding.set()
+        assert may_fail.wait(PATIENCE_S)
+        return decode(content)
+
+    engine = Engine(Echo(), decode=fail_when_told, limits=BatchLimits(), cpu_threads=1)
+    asking = asyncio.create_task(engine.predict(content("broken")))
+    await until(is_decoding.is_set)
+    with engine._cpu_work:  # the test waits where another CPU thread would; nothing is noted before it waits
+        may_fail.set()
+        is_woken = engine._cpu_work.wait(PATIENCE_S)
+    answers = await asyncio.gather(asking, return_exceptions=True)
+    await engine.close()
+
+    assert isinstance(answers[0], ItemError)
+    assert is_woken
+
+
 async def test_a_full_queue_sheds() -> None:
     adapter = Echo()
 

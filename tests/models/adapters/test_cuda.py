@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from segment_anything.modeling import image_encoder
 from models import cuda_libraries, profile
 from models.adapter import Adapter, build_random, load
 from models.adapters.segment_anything import Masks
-from models.card import ModelCard, Precision
+from models.card import ModelCard, Precision, read_card
 from models.demo.evaluate_language import held_out_clips
 from models.demo.sentences import held_out_texts
 from models.errors import ModelError
+from models.media import MediaLimits
+from models.memory import TorchMemory
 from models.networks.sam_attention import _Positions, attend_with_wider_heads
-from models.types import Payload, Prediction, TextPayload
+from models.types import Payload, Prediction, Task, TextPayload
+from pipelines.profiling import Assignment, measured_apart
+from serving.demo import DROP
 from serving.settings import load as load_settings
 from tests.models.adapters.test_full_size import PAYLOADS
 from tests.models.adapters.vision import (
@@ -194,10 +199,38 @@ def test_speech_without_its_libraries_says_what_to_install() -> None:
 
 def test_memory_is_measured_by_batch() -> None:
     adapter = an_adapter("detection", device="cuda")
+    samples = adapter.prepare(payloads_of("detection"))
+    bounds = profile.Bounds(budget_bytes=2**40, seconds=1e6, most_items=8)
 
-    measured = profile.measure(adapter, adapter.prepare(payloads_of("detection")), sizes=(1, 8), is_torch_on_cuda=True)
+    measured = profile.measure(adapter, samples, gauge=TorchMemory(), bounds=bounds)
 
-    assert 0 < measured[0].peak_bytes < measured[1].peak_bytes
+    assert 0 < measured[0].peak_bytes < measured[-1].peak_bytes
+
+
+@pytest.mark.parametrize("task", ["ner", "detection", "segmentation", "speech"])
+def test_a_demo_model_is_measured_and_needs_a_small_share_of_the_device(task: Task) -> None:
+    card = replace(read_card(WEIGHTS / task / "card.yaml"), device="cuda")
+    if task == "speech" and (missing := cuda_libraries.missing()):
+        pytest.skip(f"{missing} cannot be opened: {cuda_libraries.ADVICE}")
+
+    found = measured_apart(
+        Assignment(
+            card=card,
+            lock_file=Path("nowhere.lock"),
+            folder=DROP / task,
+            media=MediaLimits(),
+            memory_share=0.25,
+            budget_bytes=None,
+            seconds=1e6,
+            most_items=4,
+        )
+    )
+
+    assert torch.cuda.get_device_name() in found.device
+    assert [batch.items for batch in found.batches] == [1, 2, 4]
+    assert found.model_bytes > 0
+    assert found.num_gpus is not None
+    assert 0 < found.num_gpus <= 0.25
 
 
 @pytest.mark.full_size

@@ -1,0 +1,37 @@
+"""Checks which loads a comparison of batchings sends, and what it tells of each."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from benchmarks.ratios.late_binding import LEVELS, described, turns
+from benchmarks.ratios.latencies import ARMS, Arm, Latencies
+
+
+def a_round(p95_ms: float) -> dict[Arm, Latencies]:
+    """Every arm took twice as long as the one before it."""
+    return {
+        arm: Latencies(p50_ms=p95_ms * 2**n / 4, p95_ms=p95_ms * 2**n, items=100, late=n, mean_batch=8.0)
+        for n, arm in enumerate(ARMS)
+    }
+
+
+def test_every_round_sends_every_load() -> None:
+    assert turns(LEVELS, rounds=5, quick=False) == list(itertools.product(range(5), (0.5, 0.8, 0.95)))
+
+
+def test_a_quick_run_repeats_the_judged_load_alone() -> None:
+    assert turns(LEVELS, rounds=3, quick=True) == [(0, 0.5), (0, 0.8), (0, 0.95), (1, 0.8), (2, 0.8)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_medians_of_both_arms_are_told_for_each_load(level: float) -> None:
+    details = described(f"sleep.{level}", [a_round(ms) for ms in (100.0, 120.0, 900.0)])
+
+    assert details[f"sleep.{level}.late_binding.p50_ms"] == 30.0
+    assert details[f"sleep.{level}.late_binding.p95_ms"] == 120.0
+    assert details[f"sleep.{level}.fixed_wait.p50_ms"] == 60.0
+    assert details[f"sleep.{level}.fixed_wait.p95_ms"] == 240.0
+    assert details[f"sleep.{level}.p95_to_best_setting_of_peer"] == 0.5
