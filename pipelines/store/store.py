@@ -147,6 +147,11 @@ class Store:
         return added.outcomes
 
     async def _save_as_runs(self, row_sets: Sequence[RowSet]) -> None:
+        """Store all of it or nothing.
+
+        The commit waits for the disk (synchronous_commit stays on): what the service has acknowledged, above all the
+        audits that a policy has drawn, must survive a crash. Grouping makes many calls share the wait.
+        """
         async with database.transaction(self.engine) as connection:
             await insert_runs(connection, row_sets)
             await insert_all(connection, row_sets)

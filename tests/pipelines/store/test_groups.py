@@ -144,6 +144,21 @@ async def test_a_caller_that_leaves_while_it_waits_has_nothing_stored() -> None:
     assert shelf.kept == [["a"], ["c"]]
 
 
+async def test_a_caller_that_leaves_in_the_moment_before_its_turn_has_nothing_stored() -> None:
+    kept = list[Sequence[str]]()
+
+    async def write(works: Sequence[str]) -> None:
+        kept.append(works)
+        left.cancel()  # the next group is taken before the caller can do anything
+
+    groups = Groups(write)
+    first, left = start(groups, "a", "b", rows=128)
+    await asyncio.wait([first, left])
+
+    assert left.cancelled()
+    assert kept == [["a"]]
+
+
 async def test_a_caller_that_leaves_a_group_that_has_begun_takes_nothing_from_its_neighbours() -> None:
     shelf = Shelf()
     groups = Groups(shelf.write)
