@@ -49,7 +49,9 @@ class Saves(Protocol):
         """Raise OverloadedError when so much waits to be stored that more would only wait."""
         ...
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]: ...
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None, begin_by: float | None) -> list[Outcome]:
+        """Store all or nothing; OverloadedError, and nothing, if it cannot begin by then (in the loop's time)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Urgency:
 class Flow:
     """Everything the flow calls on its way.
 
-    Storing may go on for ``save_s`` seconds past a deadline, so that what is ready by then is kept.
+    Storing may begin up to ``save_s`` seconds past a deadline, so that what is ready by then is kept.
     """
 
     fetcher: Fetches
@@ -114,11 +116,8 @@ async def pre_label_all(
     )
     if outcomes and all(_is_shed(outcome) for outcome in outcomes):
         raise OverloadedError(message="every model's queue is full; try again later")
-    try:
-        async with asyncio.timeout_at(None if deadline is None else deadline + flow.save_s):
-            return await flow.store.save(outcomes, run_id=run_id)
-    except TimeoutError as err:
-        raise OverloadedError(message="the store cannot keep up, and nothing is stored; try again later") from err
+    begin_by = None if deadline is None else deadline + flow.save_s
+    return await flow.store.save(outcomes, run_id=run_id, begin_by=begin_by)
 
 
 def _is_shed(outcome: Outcome) -> bool:

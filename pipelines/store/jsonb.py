@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import datetime
@@ -9,6 +10,7 @@ from datetime import datetime
 Json = str | float | int | bool | None | list["Json"] | dict[str, "Json"]
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE_IN_JSON = re.compile(r"\\u0000|[\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
@@ -40,3 +42,19 @@ def to_json(value: object) -> Json:
             return [to_json(entry) for entry in value]
         case _:
             raise TypeError(f"wanted text, numbers, lists and mappings; got {type(value).__name__}")
+
+
+def json_text(value: object) -> str:
+    """The JSON of ``to_json``, with the same errors.
+
+    Most values need no change, and writing them in one go takes a third of the time. The standard library's writer sees
+    every NaN; orjson would write it as null.
+    """
+    try:
+        text = _WRITER.encode(value)
+    except (TypeError, ValueError):
+        return _WRITER.encode(to_json(value))
+    return _WRITER.encode(to_json(value)) if _UNSTORABLE_IN_JSON.search(text) else text
+
+
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=to_json)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from orjson import Fragment
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from models.types import Annotation, Item, Prediction, Prompts
-from pipelines.store.jsonb import storable, to_json
+from pipelines.store.inserts import Row
+from pipelines.store.jsonb import json_text, storable
 from pipelines.store.tables import decisions, items, prelabels, reviews
 from pipelines.store.values import Review
 from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, PreLabel, Provenance
 
-Row = dict[str, Any]
 Key = tuple[str, str]  # item id and task: what names an outcome within a run
 
 _LONGEST_ID = 1024  # bytes in UTF-8
@@ -47,9 +49,18 @@ REVIEW_COLUMNS = tuple(column.label(f"review_{column.key}") for column in review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRows:
+    """What one failure adds to the tables."""
+
+    item: Row
+    failure: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledRows:
     """What one pre-label adds to the tables; ``review_task`` where a human has to see it."""
 
+    item: Row
     prelabel: Row
     decision: Row
     review_task: Row | None
@@ -67,24 +78,41 @@ def key_of(row: Row | RowMapping) -> Key:
     return row["item_id"], row["task"]
 
 
-def rows_of(outcome: Outcome) -> tuple[Outcome, LabelledRows | Row]:
-    """The outcome as it can be stored, and the rows of its pre-label or the row of its failure.
+def rows_of(outcome: Outcome, *, run_id: str, digest: str | None) -> tuple[Outcome, LabelledRows | FailedRows]:
+    """The outcome as it can be stored, and its rows.
 
     A pre-label with numbers that the store refuses becomes a failure; its neighbours are not affected.
+
+    Args:
+        digest: what ``digest_of`` says.
     """
     if isinstance(outcome, Failed):
-        return outcome, failure_row(outcome)
+        return outcome, failed_rows(outcome, run_id=run_id, digest=digest)
     try:
-        to_json(_PROMPTS.dump_python(outcome.item.prompts, warnings=False))
-        return outcome, LabelledRows(
-            prelabel=prelabel_row(outcome),
-            decision=decision_row(outcome.decision),
-            review_task=None if outcome.decision.route == "accept" else review_task_row(outcome),
-        )
+        return outcome, labelled_rows(outcome, run_id=run_id, digest=digest)
     except (TypeError, ValueError) as err:
         failure = Failure(code="invalid_prediction", message=f"what the model said cannot be stored: {err}")
         failed = Failed(item=outcome.item, task=outcome.task, failure=failure)
-        return failed, failure_row(failed)
+        return failed, failed_rows(failed, run_id=run_id, digest=digest_of(failed))
+
+
+def labelled_rows(labelled: Labelled, *, run_id: str, digest: str | None) -> LabelledRows:
+    item = item_row(labelled.item, run_id=run_id, digest=digest)
+    return LabelledRows(
+        item=item | {"prompts": _written(_PROMPTS, labelled.item.prompts)},
+        prelabel=prelabel_row(labelled, run_id=run_id),
+        decision=decision_row(labelled.decision),
+        review_task=None if labelled.decision.route == "accept" else review_task_row(labelled),
+    )
+
+
+def failed_rows(failed: Failed, *, run_id: str, digest: str | None) -> FailedRows:
+    item = item_row(failed.item, run_id=run_id, digest=digest)
+    try:
+        item |= {"prompts": _written(_PROMPTS, failed.item.prompts)}
+    except (TypeError, ValueError):  # only an item that failed can carry such prompts
+        item |= {"prompts": {}}
+    return FailedRows(item=item, failure=failure_row(failed, run_id=run_id))
 
 
 def reused_id(outcome: Outcome) -> Failed:
@@ -93,38 +121,35 @@ def reused_id(outcome: Outcome) -> Failed:
     return Failed(item=outcome.item, task=outcome.task, failure=Failure(code="reused_id", message=message))
 
 
-def item_row(outcome: Outcome) -> Row:
-    item = outcome.item
-    try:
-        prompts = to_json(_PROMPTS.dump_python(item.prompts, warnings=False))
-    except (TypeError, ValueError):  # only an item that failed can carry such prompts; see rows_of
-        prompts = {}
+def item_row(item: Item, *, run_id: str, digest: str | None) -> Row:
+    """The item's row, without its prompts."""
     return {
+        "run_id": run_id,
         "id": item_id(item.id),
         "media": item.media,
         "uri": None if item.uri is None else storable(item.uri),
         "text": None if item.text is None else storable(item.text),
-        "meta": to_json(item.meta),
-        "prompts": prompts,
-        "digest": digest_of(outcome),
+        "meta": Fragment(json_text(item.meta)),
+        "digest": digest,
     }
 
 
-def prelabel_row(labelled: Labelled) -> Row:
+def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
     pre_label = labelled.pre_label
     for name, value in pre_label.uncertainty.items():
         _must_be_share(f"uncertainty '{name}'", value)
     if pre_label.confidence is not None:
         _must_be_share("confidence", pre_label.confidence)
     return {
+        "run_id": run_id,
         "item_id": item_id(labelled.item.id),
         "task": labelled.task,
         "status": pre_label.prediction.status,
-        "prediction": to_json(_PREDICTION.dump_python(pre_label.prediction, warnings=False)),
+        "prediction": _written(_PREDICTION, pre_label.prediction),
         "confidence": pre_label.confidence,
         "calibrated": pre_label.calibrated,
-        "uncertainty": to_json(pre_label.uncertainty),
-        "provenance": to_json(_PROVENANCE.dump_python(pre_label.provenance, warnings=False)),
+        "uncertainty": Fragment(json_text(pre_label.uncertainty)),
+        "provenance": _written(_PROVENANCE, pre_label.provenance),
     }
 
 
@@ -138,14 +163,15 @@ def decision_row(decision: Decision) -> Row:
         "queue": None if decision.queue is None else storable(decision.queue),
         "reason": storable(decision.reason),
         "policy_id": storable(decision.policy_id),
-        "threshold": decision.threshold,
+        "threshold": _number(decision.threshold),
         "propensity": decision.propensity,
-        "draw": decision.draw,
+        "draw": _number(decision.draw),
     }
 
 
-def failure_row(failed: Failed) -> Row:
+def failure_row(failed: Failed, *, run_id: str) -> Row:
     return {
+        "run_id": run_id,
         "item_id": item_id(failed.item.id),
         "task": failed.task,
         "code": storable(failed.failure.code),
@@ -168,10 +194,24 @@ def review_task_row(labelled: Labelled) -> Row:
 def digest_of(outcome: Outcome) -> str | None:
     """The sha256 of the item's content; None where a failure came before it was known."""
     if isinstance(outcome, Labelled):
-        return storable(outcome.pre_label.provenance.item_digest)
+        return labelled_digest(outcome)
     item = outcome.item
     content = item.data if item.text is None else item.text.encode("utf-8", "surrogatepass")
     return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def labelled_digest(labelled: Labelled) -> str:
+    return storable(labelled.pre_label.provenance.item_digest)
+
+
+def _written(adapter: TypeAdapter[Any], value: object) -> Fragment:
+    """JSON that is written once: a row takes it as it is."""
+    return Fragment(json_text(adapter.dump_python(value, warnings=False)))
+
+
+def _number(value: float | None) -> float | str | None:
+    """A number for JSON, which has no infinity; PostgreSQL reads its name."""
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def _must_be_share(name: str, value: float) -> None:

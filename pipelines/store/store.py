@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import (
     ARRAY,
     Cast,
     ColumnElement,
-    Insert,
-    RowMapping,
     Table,
     Text,
     and_,
     any_,
     cast,
     delete,
-    exists,
     func,
     select,
     tuple_,
@@ -33,13 +31,15 @@ from models.types import Task
 from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
+from pipelines.store.groups import Groups, too_late
 from pipelines.store.jsonb import storable
-from pipelines.store.rows import Key, LabelledRows, Row
-from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, runs
+from pipelines.store.rows import Key
+from pipelines.store.rowset import RowSet, insert_all, insert_runs, row_set
+from pipelines.store.tables import failures, items, prelabels, runs
 from pipelines.store.values import QueueOverview, Run, RunStatus, StoredOutcome, TaskCounts
-from pipelines.types import Labelled, Outcome
+from pipelines.types import Outcome
 
-_MOST_SAVES = 50  # five for each connection of the pool: at 20 ms a save, a tenth of a second
+_MOST_INTO_RUNS = 50  # five for each connection of the pool: at 20 ms a save, a tenth of a second
 
 
 class Store:
@@ -47,7 +47,8 @@ class Store:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._saving = 0
+        self._groups = Groups(self._save_as_runs)
+        self._saving = 0  # into runs that were started
 
     @staticmethod
     @asynccontextmanager
@@ -60,7 +61,11 @@ class Store:
         engine = database.create(url, pool_size=pool_size)
         try:
             await database.migrate(engine)
-            yield Store(engine)
+            store = Store(engine)
+            try:
+                yield store
+            finally:
+                await store._groups.close()
         finally:
             await engine.dispose()
 
@@ -107,11 +112,14 @@ class Store:
             return [Run(**row) for row in (await connection.execute(newest)).mappings()]
 
     def check_room(self) -> None:
-        """Raise OverloadedError when so many saves are on their way that another would only wait for them."""
-        if self._saving >= _MOST_SAVES:
+        """Raise OverloadedError when so much is on its way to the database that more would only wait for it."""
+        self._groups.check_room()
+        if self._saving >= _MOST_INTO_RUNS:
             raise OverloadedError(message=f"{self._saving} calls wait to be stored already; try again later")
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
+    async def save(
+        self, outcomes: Sequence[Outcome], *, run_id: str | None, begin_by: float | None = None
+    ) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
         Saving again is harmless: the first pre-label of an item and task stays, with its decision and its review; a
@@ -119,7 +127,9 @@ class Store:
         become U+FFFD. Bytes that came with an item are kept if a human must see it, else only their digest is.
 
         Args:
-            run_id: a run that was started; None makes the outcomes a finished run of their own, named "online".
+            run_id: a run that was started; None makes the outcomes a finished run of their own, named "online", and
+                shares a transaction with others of this kind that wait at the same time.
+            begin_by: when the writing must have begun, in the running loop's time; None for whenever.
 
         Returns:
             The outcomes, in order, with a failure in place of each that could not be stored: its numbers cannot be
@@ -127,30 +137,36 @@ class Store:
 
         Raises:
             NotFoundError: no such run.
+            OverloadedError: its turn did not come in time; nothing is stored.
+            StoreUnavailableError: the database does not answer.
         """
+        if run_id is not None:
+            return await self._save_into(storable(run_id), outcomes, begin_by)
+        added = row_set(outcomes, run_id=uuid.uuid4().hex, known={})
+        await self._groups.save(added, rows=len(outcomes), size_bytes=added.size_bytes(), begin_by=begin_by)
+        return added.outcomes
+
+    async def _save_as_runs(self, row_sets: Sequence[RowSet]) -> None:
+        """Store all of it or nothing.
+
+        The commit waits for the disk (synchronous_commit stays on): what the service has acknowledged, above all the
+        audits that a policy has drawn, must survive a crash. Grouping makes many calls share the wait.
+        """
+        async with database.transaction(self.engine) as connection:
+            await insert_runs(connection, row_sets)
+            await insert_all(connection, row_sets)
+
+    async def _save_into(self, run_id: str, outcomes: Sequence[Outcome], begin_by: float | None) -> list[Outcome]:
         self._saving += 1
         try:
-            return await self._save(outcomes, run_id)
+            async with asyncio.timeout_at(begin_by) as limit, database.transaction(self.engine) as connection:
+                await _hold_run(connection, run_id)
+                limit.reschedule(None)  # it has begun
+                return await _save_into(connection, run_id, outcomes)
+        except TimeoutError as err:
+            raise too_late() from err
         finally:
             self._saving -= 1
-
-    async def _save(self, outcomes: Sequence[Outcome], run_id: str | None) -> list[Outcome]:
-        async with database.transaction(self.engine) as connection:
-            is_new = run_id is None  # nothing is in it yet, so nothing has to be looked up
-            run_id = await (_finished_run(connection) if run_id is None else _hold_run(connection, storable(run_id)))
-            ids = {rows.item_id(outcome.item.id) for outcome in outcomes}
-            labelled = {} if is_new else await _labelled_digests(connection, ids, run_id)
-            stored = [rows.rows_of(outcome) for outcome in _with_ids_of_their_own(outcomes, labelled)]
-            new = [outcome for outcome, _ in stored if rows.item_id(outcome.item.id) not in labelled]
-            await _save_items(connection, new, run_id)
-            saved = await _save_labelled(
-                connection, [row for _, row in stored if isinstance(row, LabelledRows)], run_id
-            )
-            if saved and not is_new:
-                await connection.execute(delete(failures).where(_named(failures, run_id, saved)))
-            await _save_contents(connection, (outcome for outcome, _ in stored))
-            await _save_failed(connection, [row for _, row in stored if not isinstance(row, LabelledRows)], run_id)
-        return [outcome for outcome, _ in stored]
 
     async def labelled_ids(self, run_id: str, *, task: Task, item_ids: Iterable[str]) -> set[str]:
         """Which of these items already have a pre-label in the run: what a resumed run may skip."""
@@ -194,105 +210,30 @@ class Store:
             return [QueueOverview(**row) for row in (await connection.execute(queries.queue_overviews())).mappings()]
 
 
-async def _finished_run(connection: AsyncConnection) -> str:
-    row = {"id": uuid.uuid4().hex, "name": "online", "status": "done", "finished_at": func.now()}
-    await connection.execute(insert(runs).values(row))
-    return row["id"]
-
-
-async def _hold_run(connection: AsyncConnection, run_id: str) -> str:
+async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
     """Let one transaction at a time save into a run, so that results appear in the order of their positions."""
     found = await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     if found.first() is None:
         raise _no_run(run_id)
-    return run_id
 
 
-async def _labelled_digests(connection: AsyncConnection, ids: set[str], run_id: str) -> dict[str, str]:
-    """The contents, by their digests, of those items that have a pre-label in the run."""
-    has_prelabel = exists().where(prelabels.c.run_id == items.c.run_id, prelabels.c.item_id == items.c.id)
-    found = select(items.c.id, items.c.digest).where(items.c.run_id == run_id, items.c.id == any_(_texts(ids)))
-    return {row.id: row.digest for row in await connection.execute(found.where(has_prelabel))}
+async def _save_into(connection: AsyncConnection, run_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    known = await _known(connection, {rows.item_id(outcome.item.id) for outcome in outcomes}, run_id)
+    added = row_set(outcomes, run_id=run_id, known=known)
+    await insert_all(connection, [added])
+    if new := [key for key in added.labelled if key not in known]:
+        await connection.execute(delete(failures).where(_named(failures, run_id, new)))
+    return added.outcomes
 
 
-def _with_ids_of_their_own(outcomes: Sequence[Outcome], labelled: Mapping[str, str]) -> Iterator[Outcome]:
-    """The outcomes; one whose id already names another content becomes a failure."""
-    digests = dict(labelled)
-    for outcome in outcomes:
-        item_id, digest = rows.item_id(outcome.item.id), rows.digest_of(outcome)
-        if digest is not None and digests.get(item_id, digest) != digest:
-            yield rows.reused_id(outcome)
-            continue
-        if digest is not None and isinstance(outcome, Labelled):
-            digests[item_id] = digest
-        yield outcome
-
-
-async def _save_items(connection: AsyncConnection, outcomes: Sequence[Outcome], run_id: str) -> None:
-    """Store the items of these outcomes; none of them has a pre-label yet, so the newest description counts."""
-    statement = insert(items)
-    described = {name: statement.excluded[name] for name in items.c.keys() if name not in ("run_id", "id")}  # noqa: SIM118
-    statement = statement.on_conflict_do_update(index_elements=["run_id", "id"], set_=described)
-    by_id = dict[str, Row]()
-    for outcome in sorted(outcomes, key=lambda outcome: isinstance(outcome, Labelled)):  # what was labelled counts most
-        row = rows.item_row(outcome)
-        by_id[row["id"]] = row
-    await _insert(connection, statement, by_id.values(), run_id=run_id)
-
-
-async def _save_labelled(connection: AsyncConnection, labelled: Sequence[LabelledRows], run_id: str) -> list[Key]:
-    """Store pre-labels with their decisions and review tasks; those that have a pre-label already stay as they are.
-
-    Returns:
-        The keys of those that were stored.
-    """
-    statement = (
-        insert(prelabels)
-        .on_conflict_do_nothing(constraint="prelabels_key")
-        .returning(prelabels.c.id, prelabels.c.item_id, prelabels.c.task)
+async def _known(connection: AsyncConnection, ids: set[str], run_id: str) -> dict[Key, str | None]:
+    """What has a pre-label in the run of these items, with the digests of the items."""
+    found = (
+        select(items.c.id.label("item_id"), prelabels.c.task, items.c.digest)
+        .select_from(items.join(prelabels))
+        .where(items.c.run_id == run_id, items.c.id == any_(_texts(ids)))
     )
-    new = await _insert(connection, statement, (entry.prelabel for entry in labelled), run_id=run_id)
-    by_key = {rows.key_of(entry.prelabel): entry for entry in reversed(labelled)}  # of twins the first was stored
-    stored = [({"prelabel_id": row["id"]}, by_key[rows.key_of(row)]) for row in new]
-    await _insert(connection, insert(decisions), (id_ | entry.decision for id_, entry in stored))
-    to_review = (id_ | entry.review_task for id_, entry in stored if entry.review_task)
-    await _insert(connection, insert(review_tasks), to_review)
-    return [rows.key_of(row) for row in new]
-
-
-async def _save_contents(connection: AsyncConnection, outcomes: Iterable[Outcome]) -> None:
-    """Keep the bytes of items that a human must see and nobody else can show; once for each content."""
-    by_digest = {
-        rows.digest_of(outcome): outcome.item.data
-        for outcome in outcomes
-        if isinstance(outcome, Labelled) and outcome.decision.route != "accept" and outcome.item.data is not None
-    }
-    values = [{"digest": digest, "data": data} for digest, data in by_digest.items()]
-    await _insert(connection, insert(contents).on_conflict_do_nothing(), values)
-
-
-async def _save_failed(connection: AsyncConnection, failed: Sequence[Row], run_id: str) -> None:
-    """Store failures of items that have no pre-label."""
-    by_key = {rows.key_of(row): row for row in failed}
-    if not by_key:
-        return
-    known = select(prelabels.c.item_id, prelabels.c.task).where(_named(prelabels, run_id, list(by_key)))
-    labelled = {rows.key_of(row) for row in (await connection.execute(known)).mappings()}
-    statement = insert(failures)
-    statement = statement.on_conflict_do_update(
-        constraint="failures_key", set_={"code": statement.excluded.code, "message": statement.excluded.message}
-    )
-    await _insert(connection, statement, (by_key[key] for key in by_key if key not in labelled), run_id=run_id)
-
-
-async def _insert(
-    connection: AsyncConnection, statement: Insert, values: Iterable[Row], **constant: str
-) -> Sequence[RowMapping]:
-    values = [row | constant for row in values]
-    if not values:
-        return []
-    result = await connection.execute(statement, values)
-    return result.mappings().all() if result.returns_rows else []
+    return {rows.key_of(row): row["digest"] for row in (await connection.execute(found)).mappings()}
 
 
 def _named(table: Table, run_id: str, keys: Sequence[Key]) -> ColumnElement[bool]:

@@ -35,8 +35,8 @@ class Scripted:
     asked: list[tuple[str, Content]] = field(default_factory=list)
     urgencies: list[tuple[Priority, float | None]] = field(default_factory=list)
     saved: list[Outcome] = field(default_factory=list)
+    save_by: list[float | None] = field(default_factory=list)
     is_full: bool = False
-    never_saves: bool = False
 
     async def fetch(self, item: Item) -> Content:
         if item.uri == "gone":
@@ -59,9 +59,8 @@ class Scripted:
         if self.is_full:
             raise OverloadedError(message="told to be full")
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
-        if self.never_saves:
-            await asyncio.Event().wait()
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None, begin_by: float | None) -> list[Outcome]:
+        self.save_by.append(begin_by)
         self.saved += outcomes
         return list(outcomes)
 
@@ -259,10 +258,14 @@ async def test_a_store_that_cannot_keep_up_is_said_before_any_work() -> None:
     assert scripted.asked == []
 
 
-async def test_results_that_cannot_be_stored_in_time_are_refused() -> None:
-    scripted = Scripted({"finder": lambda _: BOXES}, never_saves=True)
+async def test_the_store_is_told_by_when_to_begin() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES})
+    now = asyncio.get_running_loop().time()
 
-    with pytest.raises(OverloadedError, match="the store cannot keep up"):
-        await pre_label_all([an_image()], replace(a_flow(scripted), save_s=0.0), deadline_s=0.05)
+    await pre_label_all([an_image()], replace(a_flow(scripted), save_s=3.0), deadline_s=30.0)
+    await pre_label_all([an_image()], a_flow(scripted))
 
-    assert len(scripted.asked) == 1
+    [begin_by, whenever] = scripted.save_by
+    assert begin_by is not None
+    assert now + 33.0 <= begin_by < now + 63.0
+    assert whenever is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from models.errors import OverloadedError
 from models.types import BoxPrompt, Content, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.review import ReviewQueue
 from pipelines.store.store import Store
 from pipelines.store.tables import contents, metadata, prelabels
 from pipelines.store.values import TaskCounts
-from pipelines.types import Failed, Failure, Labelled, Route
+from pipelines.types import Failed, Failure, Labelled, Outcome, Route
 from tests.pipelines.builders import a_decision, a_failed, a_labelled, a_pre_label, an_annotation, an_item
 
 _ONE_MORE_FAILURE = """
@@ -389,7 +390,18 @@ async def _digest(store: Store, item_id: str) -> str | None:
 
 
 async def test_more_saves_than_the_store_can_take_are_refused_until_some_are_done(store: Store) -> None:
-    saving = [asyncio.create_task(store.save([a_labelled(f"{n}")], run_id=None)) for n in range(50)]
+    saving = [asyncio.create_task(store.save([a_labelled(f"{n}")], run_id=None)) for n in range(1_025)]
+    await asyncio.sleep(0)  # all have come, none is written
+
+    with pytest.raises(OverloadedError, match="1025 calls wait"):
+        store.check_room()
+
+    await asyncio.gather(*saving)
+    store.check_room()
+
+
+async def test_more_saves_into_runs_than_the_store_can_take_are_refused(store: Store, run_id: str) -> None:
+    saving = [asyncio.create_task(store.save([a_labelled(f"{n}")], run_id=run_id)) for n in range(50)]
     await asyncio.sleep(0)  # all have begun, none is done
 
     with pytest.raises(OverloadedError, match="50 calls wait"):
@@ -397,3 +409,153 @@ async def test_more_saves_than_the_store_can_take_are_refused_until_some_are_don
 
     await asyncio.gather(*saving)
     store.check_room()
+
+
+async def test_a_save_into_a_run_that_another_holds_too_long_is_refused(store: Store, run_id: str) -> None:
+    async with store.engine.connect() as other:
+        await other.execute(text("SELECT 1 FROM runs FOR UPDATE"))
+        with pytest.raises(OverloadedError, match="nothing is stored"):
+            await store.save([a_labelled()], run_id=run_id, begin_by=asyncio.get_running_loop().time() + 0.05)
+
+    assert await store.results(run_id) == []
+
+
+async def test_saves_that_wait_at_the_same_time_share_a_transaction_and_keep_their_runs(store: Store) -> None:
+    calls = [_mixed(str(n)) for n in range(20)]
+
+    answers = await asyncio.gather(*(store.save(outcomes, run_id=None) for outcomes in calls))
+
+    assert answers == calls
+    assert [len(names) for names in await _by_transaction(store)] == [20]
+    assert all(run.status == "done" and run.name == "online" and run.finished_at for run in await store.runs())
+    assert sorted(await _outcomes_of_runs(store), key=_first_id) == sorted(calls, key=_first_id)
+    assert sum(queue.pending for queue in await store.queues()) == 20
+
+
+async def test_what_is_refused_within_a_call_is_refused_in_a_group_too(store: Store) -> None:
+    bad = replace(a_labelled("bad"), pre_label=a_pre_label(uncertainty=float("nan")))
+    twins = [_named_after("Ada in Rome"), _named_after("Bob in Oslo")]
+    again = [_named_after("Bob in Oslo"), _named_after("Bob in Oslo"), a_failed("one", task="ner")]
+
+    first, second, third = await asyncio.gather(
+        store.save([a_labelled("good"), bad], run_id=None),
+        store.save(twins, run_id=None),
+        store.save(again, run_id=None),
+    )
+
+    assert [len(names) for names in await _by_transaction(store)] == [3]
+    assert [_code(outcome) for outcome in first] == [None, "invalid_prediction"]
+    assert [_code(outcome) for outcome in second] == [None, "reused_id"]
+    assert third == again
+    stored = {len(outcomes): outcomes for outcomes in await _outcomes_of_runs(store) if len(outcomes) == 1}
+    assert stored == {1: [again[0]]}  # a twin is stored once, and a failure after a pre-label not at all
+
+
+async def test_a_call_that_the_database_refuses_fails_alone_in_its_group(store: Store) -> None:
+    bad = a_labelled("bad", route="review")
+    bad = replace(bad, decision=replace(bad.decision, route="nowhere"))
+
+    answers = await asyncio.gather(
+        *(store.save([outcome], run_id=None) for outcome in (a_labelled("one"), bad, a_labelled("two"))),
+        return_exceptions=True,
+    )
+
+    assert answers[0] == [a_labelled("one")]
+    assert isinstance(answers[1], DBAPIError)
+    assert answers[2] == [a_labelled("two")]
+    assert sorted(await _by_transaction(store)) == [["one"], ["two"]]
+    assert len(await store.runs()) == 2
+    assert await store.queues() == []
+
+
+async def test_a_save_that_is_cancelled_while_it_waits_is_not_stored(store: Store) -> None:
+    async with store.engine.connect() as other:
+        await other.execute(text("LOCK TABLE items IN SHARE MODE"))  # the first group stops half-way
+        begun = [asyncio.create_task(store.save([a_labelled(name)], run_id=None)) for name in ("begun", "beside")]
+        await _until_waiting(store, 1)
+        waits = [asyncio.create_task(store.save([a_labelled(name)], run_id=None)) for name in ("left", "stays")]
+        await asyncio.sleep(0)
+        for left in (begun[0], waits[0]):
+            left.cancel()
+            await asyncio.wait([left])
+    await asyncio.gather(begun[1], waits[1])
+
+    assert begun[0].cancelled()
+    assert waits[0].cancelled()
+    assert await _by_transaction(store) == [["begun", "beside"], ["stays"]]
+
+
+async def test_a_database_that_dies_under_a_group_is_said_to_all_of_it_and_stores_nothing_twice(
+    store: Store, block_database: Callable[[bool], None]
+) -> None:
+    calls = {name: [a_labelled(name)] for name in "abcdefgh"}
+    async with store.engine.connect() as other:
+        await other.execute(text("LOCK TABLE decisions IN SHARE MODE"))  # the group stops half-way
+        saving = [asyncio.create_task(store.save(outcomes, run_id=None)) for outcomes in calls.values()]
+        await _until_waiting(store, 1)
+        saving += [asyncio.create_task(store.save([a_labelled("later")], run_id=None))]
+        await asyncio.to_thread(block_database, True)
+        answers = await asyncio.gather(*saving, return_exceptions=True)
+        await other.invalidate()
+    await asyncio.to_thread(block_database, False)
+    again = await store.save(calls["a"], run_id=None)
+
+    assert [type(answer) for answer in answers] == [StoreUnavailableError] * 9
+    assert again == calls["a"]
+    assert await _by_transaction(store) == [["a"]]
+
+
+async def test_a_store_that_is_closed_while_saves_wait_writes_them_first(postgres_url: str) -> None:
+    async with Store.open(postgres_url) as store:
+        saving = [asyncio.create_task(store.save([a_labelled(str(n))], run_id=None)) for n in range(300)]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*saving)
+
+    assert answers == [[a_labelled(str(n))] for n in range(300)]
+    async with Store.open(postgres_url) as opened:
+        assert sum(len(names) for names in await _by_transaction(opened)) == 300
+
+
+async def test_a_row_set_may_be_larger_than_a_document(store: Store, run_id: str) -> None:
+    outcomes = [a_labelled(str(n), task="ner", item=an_item(str(n), text=f"{n}" * 6_000_000)) for n in range(4)]
+
+    await store.save(outcomes, run_id=run_id)
+
+    assert [result.outcome for result in await store.results(run_id)] == outcomes
+
+
+async def test_a_threshold_that_nothing_reaches_is_kept(store: Store, run_id: str) -> None:
+    labelled = a_labelled()
+    labelled = replace(labelled, decision=replace(labelled.decision, threshold=float("inf")))
+
+    await store.save([labelled], run_id=run_id)
+
+    assert [result.outcome for result in await store.results(run_id)] == [labelled]
+
+
+def _mixed(name: str) -> list[Outcome]:
+    return [a_labelled(f"{name}-b", route="review"), a_labelled(f"{name}-a"), a_failed(f"{name}-c")]
+
+
+def _first_id(outcomes: Sequence[Outcome]) -> str:
+    return outcomes[0].item.id
+
+
+def _code(outcome: Outcome) -> str | None:
+    return outcome.failure.code if isinstance(outcome, Failed) else None
+
+
+async def _outcomes_of_runs(store: Store) -> list[list[Outcome]]:
+    """Each run's results, as they come out."""
+    return [[result.outcome for result in await store.results(run.id)] for run in await store.runs(limit=1_000)]
+
+
+async def _by_transaction(store: Store) -> list[list[str]]:
+    """The ids of the first pre-labels of the runs, by the transaction that stored them."""
+    first = text("""
+        SELECT array_agg(item_id ORDER BY item_id) FROM prelabels
+        WHERE id IN (SELECT min(id) FROM prelabels GROUP BY run_id)
+        GROUP BY xmin::text ORDER BY min(id)
+    """)
+    async with store.engine.connect() as connection:
+        return list((await connection.execute(first)).scalars())
