@@ -48,8 +48,7 @@ class Groups(Generic[WorkT]):
     While one group is written, later calls gather, and as many of them as the bounds allow are the next group. There is
     no timer: a call that comes alone is written at once. A group that fails through what is in it is written again
     call by call, so that only the guilty one fails. When the database is away, all of it fail, and none is tried again,
-    since it may have been stored. One group at a time: two at once are smaller, cost a fifth more CPU time, and nobody
-    waited less.
+    since it may have been stored. One group at a time: two at once are smaller and cost a fifth more CPU time.
     """
 
     def __init__(
