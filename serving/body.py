@@ -78,7 +78,7 @@ class StrictRoute(APIRoute):
 
 class _StrictRequest(Request):
     async def json(self) -> Json:
-        body, max_depth = await self.body(), self.app.state.max_json_depth
+        body, max_depth = await self.body(), self.app.state.server.max_json_depth
         return (
             await asyncio.to_thread(parse, body, max_depth=max_depth)
             if len(body) > _LARGE_BYTES

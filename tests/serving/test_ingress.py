@@ -46,7 +46,7 @@ async def test_every_item_gets_its_own_result_in_order(client: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ({}, "none of uri, text, data"),
+        ({}, "none of uri, text, data, part"),
         ({"text": "0.9", "uri": "http://x"}, "uri and text"),
         ({"data": "not base64!"}, "base64"),
     ],
@@ -276,6 +276,26 @@ async def test_without_keys_only_names_of_this_machine_are_answered(
     client: httpx.AsyncClient, host: str, status: int
 ) -> None:
     response = await client.get("/v1/queues", headers={"Host": host})
+
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1:8000", 200),
+        ("https://evil.example", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("null", 403),
+    ],
+)
+async def test_without_keys_a_strangers_page_cannot_send_a_form(
+    client: httpx.AsyncClient, origin: str, status: int
+) -> None:
+    request = '{"items": [{"id": "a", "task": "ner", "text": "0.9"}]}'
+
+    response = await client.post("/v1/prelabel", files={"request": (None, request)}, headers={"Origin": origin})
 
     assert response.status_code == status
 
