@@ -97,14 +97,14 @@ class RequireLocalHost:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             if not _is_local(headers.get("host", "")):
-                app = _foreign("foreign_host", "(use its loopback address)")
+                app = _foreign("foreign_host", "as localhost; use its loopback address")
             elif (origin := headers.get("origin")) is not None and not _is_local(origin.partition("://")[2]):
-                app = _foreign("foreign_origin", "and to pages of this machine")
+                app = _foreign("foreign_origin", "pages of this machine; use its own /docs")
         await app(scope, receive, send)
 
 
-def _foreign(code: str, instead: str) -> ASGIApp:
-    return answer(403, code, f"without API keys the service answers only as localhost {instead}, or set api_keys")
+def _foreign(code: str, said: str) -> ASGIApp:
+    return answer(403, code, f"without API keys the service answers only {said}, or set api_keys")
 
 
 def _is_local(host_and_port: str) -> bool:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
@@ -17,6 +18,7 @@ from models.errors import OverloadedError, PrelabelError
 from serving.errors import answer
 
 _LARGE_BYTES = 2**18  # above it, the body is checked in a thread
+_PIECE_BYTES = 2**18
 _MOST_VALUES = 2_000_000
 
 Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
@@ -94,7 +96,7 @@ def parse(body: bytes, *, max_depth: int) -> Json:
             trailing bytes), or nested deeper than ``max_depth``; too_large, for more than two million values, which
             would take seconds to read.
     """
-    if (values := sum(body.count(sign) for sign in (b"[", b"{", b","))) > _MOST_VALUES:
+    if len(body) > _MOST_VALUES and (values := _values(body)) > _MOST_VALUES:
         raise PrelabelError("too_large", f"the body holds about {values} values or commas; send fewer items")
     try:
         content = from_json(body, allow_inf_nan=False)
@@ -102,6 +104,14 @@ def parse(body: bytes, *, max_depth: int) -> Json:
         raise PrelabelError("invalid_json", f"the body is not strict JSON in UTF-8: {err}") from err
     _check(content, max_depth)
     return content
+
+
+def _values(body: bytes) -> int:
+    """How many values the JSON holds, or more; piece by piece, as others wait for the interpreter meanwhile."""
+    pieces = (
+        np.frombuffer(body[start : start + _PIECE_BYTES], np.uint8) for start in range(0, len(body), _PIECE_BYTES)
+    )
+    return sum(int(np.count_nonzero(piece == sign)) for piece in pieces for sign in b"[{,")
 
 
 def _check(content: Json, max_depth: int) -> None:

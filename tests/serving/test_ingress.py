@@ -49,6 +49,8 @@ async def test_every_item_gets_its_own_result_in_order(client: httpx.AsyncClient
         ({}, "none of uri, text, data, part"),
         ({"text": "0.9", "uri": "http://x"}, "uri and text"),
         ({"data": "not base64!"}, "base64"),
+        ({"data": "MC45é==="}, "base64"),
+        ({"data": "MC4"}, "base64"),
     ],
 )
 async def test_an_item_without_usable_content_fails_alone(
@@ -344,3 +346,15 @@ def test_finite_numbers_pass_and_depth_is_counted() -> None:
     assert parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=4) == {"a": [1.5, None, {"b": True}]}
     with pytest.raises(PrelabelError, match="deeper than 3"):
         parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=3)
+
+
+@pytest.mark.parametrize("sign", [b"[", b"{", b","])
+def test_a_body_of_too_many_values_is_refused_before_it_is_read(sign: bytes) -> None:
+    with pytest.raises(PrelabelError, match="2000001 values") as refused:
+        parse(sign * 2_000_001, max_depth=4)
+
+    assert refused.value.code == "too_large"
+
+
+def test_a_long_string_is_no_more_than_one_value() -> None:
+    assert parse(b'{"data": "' + b"A" * 3_000_000 + b'"}', max_depth=4) == {"data": "A" * 3_000_000}
