@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import OverloadedError, PrelabelError
+from serving.backlog import Backlog
 from serving.errors import answer
 
 _LARGE_BYTES = 2**18  # above it, the body is checked in a thread
@@ -34,21 +35,23 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_at_once: int) -> None:
         self._app = app
         self._max_bytes, self._max_bytes_at_once = max_bytes, max_bytes_at_once
-        self._bytes_at_once = 0
+        self._bytes = Backlog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, is_taken = 0, True
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, is_taken
             message = await receive()
             size = len(message.get("body", b""))
             received += size
-            self._bytes_at_once += size
+            self._bytes.begin(size)
             if received > self._max_bytes:
                 raise self._error()
-            if self._bytes_at_once > self._max_bytes_at_once:
-                raise OverloadedError(message="the calls in work fill the memory meant for them; try again later")
+            if self._bytes.waiting > self._max_bytes_at_once:
+                is_taken = False
+                message = "the calls in work fill the memory meant for them; try again later"
+                raise OverloadedError(message=message, room_in_s=self._bytes.seconds())
             return message
 
         app = self._app
@@ -59,7 +62,7 @@ class BodyLimit:
         try:
             await app(scope, counted, send)
         finally:
-            self._bytes_at_once -= received
+            self._bytes.end(received, done=received if is_taken else 0)
 
     def _error(self) -> PrelabelError:
         message = f"the body is larger than {self._max_bytes} bytes; send fewer items, or large media by uri"

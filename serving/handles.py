@@ -15,6 +15,7 @@ from models.card import ModelCard
 from models.errors import ItemError, ModelError, OverloadedError, PrelabelError
 from models.types import Content, Prediction, Priority
 from pipelines.types import ModelUse
+from serving.backlog import Backlog
 from serving.bundles import Answer, Asked, Bundles
 from serving.deployments import DEPLOYMENT, ReplicaState, application_name
 
@@ -29,6 +30,7 @@ class ServeModels:
         self._bundles = {
             name: Bundles(partial(self._call, name), most_items=cards[name].limits.max_items) for name in handles
         }
+        self._backlogs = {name: Backlog() for name in handles}
         self._uses: dict[str, ModelUse] = {}
 
     @classmethod
@@ -49,7 +51,21 @@ class ServeModels:
             raise answer
         return answer
 
+    def room_in_s(self, model: str) -> float | None:
+        """How long what is asked of a model now will take; None where nobody knows."""
+        return self._backlogs[model].seconds() if model in self._backlogs else None
+
     async def _call(self, model: str, asked: Sequence[Asked]) -> Sequence[Answer]:
+        backlog = self._backlogs[model]
+        answers: Sequence[Answer] = ()
+        backlog.begin(len(asked))
+        try:
+            answers = await self._answers(model, asked)
+        finally:
+            backlog.end(len(asked), done=sum(not isinstance(answer, OverloadedError) for answer in answers))
+        return answers
+
+    async def _answers(self, model: str, asked: Sequence[Asked]) -> Sequence[Answer]:
         response = self._handle(model).predict.remote(asked)
         try:
             return await response

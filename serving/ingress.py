@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
 from models.engine import EngineStats
-from models.errors import ItemError
+from models.errors import ItemError, OverloadedError
 from models.types import MEDIA_OF_TASK, Annotation, Item, Priority, Prompts, Task
 from pipelines import prelabel
 from pipelines.formats.results import Result, result
@@ -182,8 +182,12 @@ async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) ->
         return errors.answer(413, "too_large", message)
     check_parts(parts, list(_named_parts(body)), most_bytes=server.max_body_bytes)
     deadline_s = min(body.deadline_s or server.default_deadline_s, server.max_deadline_s)
-    with request.app.state.metrics.measured():
-        outcomes = await _outcomes(body, parts, service, deadline_s)
+    try:
+        with request.app.state.metrics.measured():
+            outcomes = await _outcomes(body, parts, service, deadline_s)
+    except OverloadedError as err:
+        err.room_in_s = service.room_in_s(item.task for item in body.items)
+        raise
     request.app.state.metrics.count(outcomes)
     return PreLabelAnswer(results=[result(outcome) for outcome in outcomes])
 

@@ -127,6 +127,19 @@ async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClien
     assert something.json()["results"][0]["error"]["code"] == "overloaded"
 
 
+@pytest.mark.parametrize(("seconds", "least", "most"), [(None, 1, 1), (8.0, 8, 10), (900.0, 48, 60)])
+async def test_a_refused_client_is_told_when_there_will_be_room(
+    postgres_url: str, seconds: float | None, least: int, most: int
+) -> None:
+    models = ObedientModels()
+    models.seconds = seconds
+    async with a_client(settings_with(postgres_url), models) as client:
+        refused = await client.post("/v1/prelabel", json=texts("full"))
+
+    assert refused.status_code == 429
+    assert least <= int(refused.headers["Retry-After"]) <= most
+
+
 async def test_an_unknown_path_answers_in_the_same_form(client: httpx.AsyncClient) -> None:
     response = await client.get("/v1/nothing")
 
