@@ -13,6 +13,7 @@ from models.errors import PrelabelError
 from pipelines.store.store import Store
 from serving.auth import new_key
 from serving.body import parse
+from serving.ingress import PreLabelAnswer
 from tests.serving.builders import ObedientModels, a_client, settings_with
 
 JSON = {"Content-Type": "application/json"}
@@ -115,6 +116,23 @@ async def test_too_many_items_are_refused(client: httpx.AsyncClient) -> None:
 
     assert response.status_code == 413
     assert "at most 50" in response.json()["error"]["message"]
+
+
+async def test_the_answer_to_many_items_reads_as_that_to_few(postgres_url: str) -> None:
+    async with a_client(settings_with(postgres_url)) as client:
+        many = await client.post("/v1/prelabel", json=texts(*["0.9", "fail", "nothing"] * 50))
+        few = await client.post("/v1/prelabel", json=texts("0.9", "fail", "nothing"))
+
+    results, alone = many.json()["results"], few.json()["results"]
+    assert many.headers["Content-Type"] == few.headers["Content-Type"] == "application/json"
+    assert [result["id"] for result in results] == [f"t{n}" for n in range(150)]
+    for result in results + alone:
+        result.pop("id")
+        if result["provenance"]:
+            result["provenance"].pop("created_at")
+    assert results == alone * 50
+    assert [result["status"] for result in alone] == ["labels", "failed", "nothing_found"]
+    assert len(PreLabelAnswer.model_validate_json(many.content).results) == 150
 
 
 async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClient) -> None:
