@@ -35,10 +35,22 @@ class ModelError(PrelabelError):
 
 
 class OverloadedError(PrelabelError):
-    """The queue in front of a model is full. Code: overloaded."""
+    """The queue in front of a model is full. Code: overloaded.
 
-    def __init__(self, code: str = "overloaded", message: str = "the model's queue is full; try again later") -> None:
+    ``room_in_s`` is how long it will likely take until there is room; None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        code: str = "overloaded",
+        message: str = "the model's queue is full; try again later",
+        room_in_s: float | None = None,
+    ) -> None:
         super().__init__(code, message)
+        self.room_in_s = room_in_s
+
+    def __reduce__(self) -> tuple[type[OverloadedError], tuple[str, str, float | None]]:  # type: ignore[override]
+        return type(self), (self.code, self.message, self.room_in_s)
 
 
 class ConfigError(PrelabelError):

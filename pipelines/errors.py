@@ -21,7 +21,7 @@ class ConflictError(PrelabelError):
 
 
 class InvalidRequestError(PrelabelError):
-    """A caller's value cannot be used. Codes: invalid_annotations, invalid_argument."""
+    """A caller's value cannot be used. Codes: invalid_annotations, invalid_argument, invalid_request."""
 
 
 class StoreUnavailableError(PrelabelError):

@@ -83,9 +83,10 @@ class RequireKey:
 
 
 class RequireLocalHost:
-    """ASGI middleware for a service without keys: it answers only under names of this machine.
+    """ASGI middleware for a service without keys: it answers only under names of this machine, and no stranger's page.
 
     A web page may make a browser send requests here under a name of its own (DNS rebinding); the name gives it away.
+    It may also send a form to a name of this machine; the browser then says whose page it is.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -93,12 +94,17 @@ class RequireLocalHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
-        if scope["type"] == "http" and not _is_local(Headers(scope=scope).get("host", "")):
-            message = (
-                "without API keys the service answers only as localhost; use its loopback address, or set api_keys"
-            )
-            app = answer(403, "foreign_host", message)
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            if not _is_local(headers.get("host", "")):
+                app = _foreign("foreign_host", "as localhost; use its loopback address")
+            elif (origin := headers.get("origin")) is not None and not _is_local(origin.partition("://")[2]):
+                app = _foreign("foreign_origin", "pages of this machine; use its own /docs")
         await app(scope, receive, send)
+
+
+def _foreign(code: str, said: str) -> ASGIApp:
+    return answer(403, code, f"without API keys the service answers only {said}, or set api_keys")
 
 
 def _is_local(host_and_port: str) -> bool:

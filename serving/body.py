@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
@@ -14,9 +15,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import OverloadedError, PrelabelError
+from serving.backlog import Backlog
 from serving.errors import answer
 
 _LARGE_BYTES = 2**18  # above it, the body is checked in a thread
+_PIECE_BYTES = 2**18
 _MOST_VALUES = 2_000_000
 
 Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
@@ -32,21 +35,23 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int, max_bytes_at_once: int) -> None:
         self._app = app
         self._max_bytes, self._max_bytes_at_once = max_bytes, max_bytes_at_once
-        self._bytes_at_once = 0
+        self._bytes = Backlog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, is_taken = 0, True
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, is_taken
             message = await receive()
             size = len(message.get("body", b""))
             received += size
-            self._bytes_at_once += size
+            self._bytes.begin(size)
             if received > self._max_bytes:
                 raise self._error()
-            if self._bytes_at_once > self._max_bytes_at_once:
-                raise OverloadedError(message="the calls in work fill the memory meant for them; try again later")
+            if self._bytes.waiting > self._max_bytes_at_once:
+                is_taken = False
+                message = "the calls in work fill the memory meant for them; try again later"
+                raise OverloadedError(message=message, room_in_s=self._bytes.seconds())
             return message
 
         app = self._app
@@ -57,7 +62,7 @@ class BodyLimit:
         try:
             await app(scope, counted, send)
         finally:
-            self._bytes_at_once -= received
+            self._bytes.end(received, done=received if is_taken else 0)
 
     def _error(self) -> PrelabelError:
         message = f"the body is larger than {self._max_bytes} bytes; send fewer items, or large media by uri"
@@ -78,7 +83,7 @@ class StrictRoute(APIRoute):
 
 class _StrictRequest(Request):
     async def json(self) -> Json:
-        body, max_depth = await self.body(), self.app.state.max_json_depth
+        body, max_depth = await self.body(), self.app.state.server.max_json_depth
         return (
             await asyncio.to_thread(parse, body, max_depth=max_depth)
             if len(body) > _LARGE_BYTES
@@ -94,7 +99,7 @@ def parse(body: bytes, *, max_depth: int) -> Json:
             trailing bytes), or nested deeper than ``max_depth``; too_large, for more than two million values, which
             would take seconds to read.
     """
-    if (values := sum(body.count(sign) for sign in (b"[", b"{", b","))) > _MOST_VALUES:
+    if len(body) > _MOST_VALUES and (values := _values(body)) > _MOST_VALUES:
         raise PrelabelError("too_large", f"the body holds about {values} values or commas; send fewer items")
     try:
         content = from_json(body, allow_inf_nan=False)
@@ -102,6 +107,14 @@ def parse(body: bytes, *, max_depth: int) -> Json:
         raise PrelabelError("invalid_json", f"the body is not strict JSON in UTF-8: {err}") from err
     _check(content, max_depth)
     return content
+
+
+def _values(body: bytes) -> int:
+    """How many values the JSON holds, or more; piece by piece, as others wait for the interpreter meanwhile."""
+    pieces = (
+        np.frombuffer(body[start : start + _PIECE_BYTES], np.uint8) for start in range(0, len(body), _PIECE_BYTES)
+    )
+    return sum(int(np.count_nonzero(piece == sign)) for piece in pieces for sign in b"[{,")
 
 
 def _check(content: Json, max_depth: int) -> None:

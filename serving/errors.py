@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 
 import orjson
 from fastapi import FastAPI, Request
@@ -12,10 +13,11 @@ from starlette.exceptions import HTTPException
 
 from models.errors import ConfigError, ItemError, ModelError, OverloadedError, PrelabelError
 from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
+from serving.backlog import retry_after_s
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2
+_REACHABLE_IN_S = 2.0  # of a store or a model that does not answer now
 
 # Codes whose status differs from that of their class.
 _STATUS_OF_CODE = {
@@ -43,11 +45,29 @@ def status_of(error: PrelabelError) -> int:
     return _STATUS_OF_CODE.get(error.code, by_class)
 
 
-def answer(status: int, code: str, message: str, *, item_id: str | None = None) -> Response:
-    """The error as every route gives it: ``{"error": {"code", "message", "item_id"?}}``."""
+def answer(
+    status: int, code: str, message: str, *, item_id: str | None = None, room_in_s: float | None = None
+) -> Response:
+    """The error as every route gives it: ``{"error": {"code", "message", "item_id"?}}``; 429 and 503 say when to retry.
+
+    Args:
+        room_in_s: how long it will likely take until the same call would be taken.
+    """
     error = {"code": code, "message": message} | ({"item_id": item_id} if item_id is not None else {})
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
-    return Response(orjson.dumps({"error": error}), status, headers, media_type="application/json")
+    return Response(orjson.dumps({"error": error}), status, _headers(status, room_in_s), media_type="application/json")
+
+
+def answer_to(error: PrelabelError) -> Response:
+    """An error as every route gives it."""
+    room_in_s = error.room_in_s if isinstance(error, OverloadedError) else None
+    return answer(status_of(error), error.code, error.message, room_in_s=room_in_s)
+
+
+def _headers(status: int, room_in_s: float | None) -> dict[str, str]:
+    if status not in (429, 503):
+        return {}
+    seconds = _REACHABLE_IN_S if status == 503 else room_in_s
+    return {"Retry-After": str(retry_after_s(seconds, draw=random.random()))}  # noqa: S311 - spreads clients
 
 
 def install(api: FastAPI) -> None:
@@ -55,7 +75,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(PrelabelError)
     async def expected(_: Request, err: PrelabelError) -> Response:
-        return answer(status_of(err), err.code, err.message)
+        return answer_to(err)
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, err: RequestValidationError) -> Response:
@@ -64,7 +84,7 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def http(request: Request, err: HTTPException) -> Response:
         if isinstance(err.__cause__, PrelabelError):  # FastAPI hides what goes wrong while a body is read
-            return answer(status_of(err.__cause__), err.__cause__.code, err.__cause__.message)
+            return answer_to(err.__cause__)
         match err.status_code:
             case 404:
                 return answer(404, "not_found", f"nothing at {request.url.path}; /docs lists the routes")

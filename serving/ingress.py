@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Annotated
 
+import pybase64
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
 from models.engine import EngineStats
+from models.errors import ItemError, OverloadedError
 from models.types import MEDIA_OF_TASK, Annotation, Item, Priority, Prompts, Task
 from pipelines import prelabel
-from pipelines.formats.results import Result, result
+from pipelines.formats.results import RESULT, Result, result
 from pipelines.review import ReviewTask
 from pipelines.store.values import QueueOverview
 from pipelines.types import Failed, Failure, Outcome
@@ -28,6 +28,9 @@ from serving.deployments import ReplicaState
 from serving.metrics import Metrics
 from serving.service import Service
 from serving.settings import ServerSettings
+from serving.upload import Parts, UploadRoute, check_parts, form_schema, part_of, parts_of
+
+_MANY_ITEMS = 50  # a thousand answers take 35 ms to write, in which the loop would answer nobody
 
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
@@ -37,13 +40,14 @@ class Body(BaseModel):
 
 
 class ItemBody(Body):
-    """One item: what to do (task) and exactly one of uri, text, data (base64)."""
+    """One item: what to do (task) and exactly one of uri, text, data (base64), part (of a multipart call)."""
 
     id: str = Field(min_length=1, max_length=256)
     task: Task
     uri: str | None = Field(default=None, max_length=65_536)
     text: str | None = None
     data: str | None = Field(default=None, description="the file's bytes in base64")
+    part: str | None = Field(default=None, description="the name of the form's part that is the file")
     meta: dict[str, str] = {}
     prompts: Prompts = Prompts()
 
@@ -136,6 +140,7 @@ ServiceOf = Annotated[Service, Depends(_service)]
 _health = APIRouter(tags=["health"])
 _metrics = APIRouter(tags=["health"])
 _v1 = APIRouter(route_class=StrictRoute)
+_uploads = APIRouter(route_class=UploadRoute)
 
 
 @_health.get("/healthz")
@@ -160,50 +165,93 @@ async def metrics(request: Request) -> Response:
     return request.app.state.metrics.exposition()
 
 
-@_v1.post("/prelabel", tags=["pre-labels"], response_model=PreLabelAnswer)
-async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) -> PreLabelAnswer | Response:
-    """Label items of any tasks in one call; each item gets labels, nothing_found, or failed with a reason."""
-    server = service.settings.server
+@_uploads.post(
+    "/prelabel", tags=["pre-labels"], response_model=PreLabelAnswer, openapi_extra=form_schema(PreLabelBody.__name__)
+)
+async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) -> Response:
+    """Label items of any tasks in one call; each item gets labels, nothing_found, or failed with a reason.
+
+    Large files travel best as parts of a form, which costs no base64; an item names its file by `part`:
+
+    ```sh
+    curl http://127.0.0.1:8000/v1/prelabel -F shelf=@shelf.jpg \\
+         -F 'request={"items": [{"id": "i1", "task": "detection", "part": "shelf"}]};type=application/json'
+    ```
+    """
+    server, parts = service.settings.server, parts_of(request)
     if len(body.items) > server.max_items:
         message = f"{len(body.items)} items in one call; at most {server.max_items}"
         return errors.answer(413, "too_large", message)
+    check_parts(parts, list(_named_parts(body)), most_bytes=server.max_body_bytes)
     deadline_s = min(body.deadline_s or server.default_deadline_s, server.max_deadline_s)
-    with request.app.state.metrics.measured():
-        outcomes = await _outcomes(body, service, deadline_s)
+    try:
+        with request.app.state.metrics.measured():
+            outcomes = await _outcomes(body, parts, service, deadline_s)
+    except OverloadedError as err:
+        err.room_in_s = service.room_in_s(item.task for item in body.items)
+        raise
     request.app.state.metrics.count(outcomes)
-    return PreLabelAnswer(results=[result(outcome) for outcome in outcomes])
+    return Response(await _rendered(outcomes), media_type="application/json")
 
 
-async def _outcomes(body: PreLabelBody, service: Service, deadline_s: float) -> list[Outcome]:
+async def _rendered(outcomes: list[Outcome]) -> bytes:
+    """The answer as JSON; that of many items in a thread and item by item, so that others are answered meanwhile."""
+    if len(outcomes) > _MANY_ITEMS:
+        return await asyncio.to_thread(_answer, outcomes)
+    return _answer(outcomes)
+
+
+def _answer(outcomes: list[Outcome]) -> bytes:
+    return b'{"results":[' + b",".join(RESULT.dump_json(result(outcome)) for outcome in outcomes) + b"]}"
+
+
+def _named_parts(body: PreLabelBody) -> Iterator[str]:
+    return (item.part for item in body.items if item.part is not None)
+
+
+async def _outcomes(body: PreLabelBody, parts: Parts, service: Service, deadline_s: float) -> list[Outcome]:
     run_id = await service.store.start_run("online", run_id=body.run) if body.run else None
-    requests = await asyncio.to_thread(lambda: [_request(item, body.labels) for item in body.items])
+    requests = await asyncio.to_thread(lambda: [_request(item, parts, body.labels) for item in body.items])
     return await prelabel.pre_label_all(
         requests, service.flow, run_id=run_id, priority=body.priority, deadline_s=deadline_s
     )
 
 
-def _request(body: ItemBody, labels: tuple[str, ...]) -> prelabel.Request | Failed:
+def _request(body: ItemBody, parts: Parts, labels: tuple[str, ...]) -> prelabel.Request | Failed:
     """One item as the flow takes it; what is wrong with it costs this item alone."""
     prompts = replace(body.prompts, labels=body.prompts.labels + labels)
     item = Item(
         id=body.id, media=MEDIA_OF_TASK[body.task], uri=body.uri, text=body.text, meta=body.meta, prompts=prompts
     )
-    given = [name for name in ("uri", "text", "data") if getattr(body, name) is not None]
-    if len(given) != 1:
-        message = f"got {' and '.join(given) or 'none'} of uri, text, data; give exactly one"
-        return Failed(item=item, task=body.task, failure=Failure(code="invalid_item", message=message))
-    if body.data is None:
-        return prelabel.Request(item=item, task=body.task)
     try:
-        data = base64.b64decode(body.data, validate=True)
-    except binascii.Error as err:
+        return prelabel.Request(item=_with_data(item, _data(body, parts)), task=body.task)
+    except ItemError as err:
+        return Failed(item=item, task=body.task, failure=Failure(code=err.code, message=err.message))
+
+
+def _data(body: ItemBody, parts: Parts) -> bytes | None:
+    """The bytes that came with an item; None where it has a uri or a text."""
+    given = [name for name in ("uri", "text", "data", "part") if getattr(body, name) is not None]
+    if len(given) != 1:
+        message = f"got {' and '.join(given) or 'none'} of uri, text, data, part; give exactly one"
+        raise ItemError("invalid_item", message)
+    if body.part is not None:
+        return part_of(parts, body.part)
+    return None if body.data is None else _from_base64(body.data)
+
+
+def _from_base64(data: str) -> bytes:
+    try:
+        return pybase64.b64decode(data, validate=True)  # 5 MB in 0.6 ms, where the standard library's takes 24
+    except ValueError as err:
         message = f"data is not base64: {err}; encode the file's bytes as standard base64"
-        return Failed(item=item, task=body.task, failure=Failure(code="invalid_item", message=message))
-    return prelabel.Request(item=_with_data(item, data), task=body.task)
+        raise ItemError("invalid_item", message) from err
 
 
-def _with_data(item: Item, data: bytes) -> Item:
-    """The item with its bytes; a text becomes one, so that it is kept as one."""
+def _with_data(item: Item, data: bytes | None) -> Item:
+    """The item with its bytes, if it has any; a text becomes one, so that it is kept as one."""
+    if data is None:
+        return item
     if item.media == "text":
         with suppress(UnicodeDecodeError):  # which the flow refuses with a reason
             return replace(item, text=data.decode())
@@ -299,7 +347,7 @@ def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:
             yield
 
     api = FastAPI(title="prelabel", summary="First labels for raw data.", version="1", lifespan=lifespan)
-    api.state.max_json_depth = server.max_json_depth
+    api.state.server = server
     api.state.metrics = Metrics()
     api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes, max_bytes_at_once=server.max_bodies_bytes)
     if server.api_keys:
@@ -308,6 +356,7 @@ def make_api(open_service: OpenService, server: ServerSettings) -> FastAPI:
         api.add_middleware(RequireLocalHost)
     errors.install(api)
     api.include_router(_health)
+    api.include_router(_uploads, prefix="/v1")
     api.include_router(_v1, prefix="/v1")
     api.include_router(_metrics)
     return api

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from models.errors import ConfigError
+from models.types import Task
 from pipelines.fetch import Fetcher
-from pipelines.prelabel import Flow, Models
+from pipelines.prelabel import Flow, Models, Saves
 from pipelines.reuse import KeptModels, SharedModels
 from pipelines.review import ReviewQueue
 from pipelines.store.embedded import embedded_postgres
 from pipelines.store.results import Results
 from pipelines.store.store import Store
+from pipelines.types import Outcome
+from serving.backlog import Backlog
 from serving.deployments import ReplicaState
 from serving.settings import Settings
 
@@ -27,6 +30,29 @@ class DeployedModels(Models, Protocol):
 
     async def are_ready(self) -> bool: ...
 
+    def room_in_s(self, model: str) -> float | None: ...
+
+
+class TimedSaves:
+    """The flow's store, and how long what waits to be stored will take."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.backlog = Backlog()
+
+    def check_room(self) -> None:
+        self._store.check_room()
+
+    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
+        done = 0
+        self.backlog.begin(1)
+        try:
+            saved = await self._store.save(outcomes, run_id=run_id)
+            done = 1
+        finally:
+            self.backlog.end(1, done=done)
+        return saved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -35,8 +61,15 @@ class Service:
     settings: Settings
     models: DeployedModels
     store: Store
+    saves: TimedSaves
     reviews: ReviewQueue
     flow: Flow
+
+    def room_in_s(self, tasks: Iterable[Task]) -> float | None:
+        """How long what waits for these tasks' models, or to be stored, will take; None where nobody knows."""
+        models = {model for task in tasks if task in self.flow.tasks for model in self.flow.tasks[task].models}
+        known = [self.saves.backlog.seconds(), *map(self.models.room_in_s, models)]
+        return max((seconds for seconds in known if seconds is not None), default=None)
 
 
 @contextmanager
@@ -54,13 +87,19 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
     """Put a service together around deployed models; the store's URL must be set by now."""
     if settings.store.url is None:
         raise ConfigError("store.url is not set; 'prelabel serve' starts an embedded PostgreSQL and sets it")
-    async with Store.open(settings.store.url) as store, flow_over(settings, models, store) as flow:
-        yield Service(settings=settings, models=models, store=store, reviews=ReviewQueue(store), flow=flow)
+    async with Store.open(settings.store.url) as store:
+        saves = TimedSaves(store)
+        async with flow_over(settings, models, store, saves) as flow:
+            yield Service(
+                settings=settings, models=models, store=store, saves=saves, reviews=ReviewQueue(store), flow=flow
+            )
 
 
 @asynccontextmanager
-async def flow_over(settings: Settings, models: Models, store: Store) -> AsyncIterator[Flow]:
-    """The flow with the settings' tasks and policies."""
+async def flow_over(
+    settings: Settings, models: Models, store: Store, saves: Saves | None = None
+) -> AsyncIterator[Flow]:
+    """The flow with the settings' tasks and policies; it saves to the store itself unless told otherwise."""
     if settings.store.reuse_days:
         kept = Results(store, most_age=timedelta(days=settings.store.reuse_days))
         await kept.drop_old()
@@ -71,6 +110,6 @@ async def flow_over(settings: Settings, models: Models, store: Store) -> AsyncIt
             models=SharedModels(models),
             tasks=settings.task_cards,
             policies=settings.policies,
-            store=store,
+            store=saves or store,
             clock=lambda: datetime.now(UTC),
         )

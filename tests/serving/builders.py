@@ -29,6 +29,7 @@ class ObedientModels:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.seconds: float | None = None
         self.waits, self.goes_on = asyncio.Event(), asyncio.Event()
         self.urgencies: list[tuple[Priority, float | None]] = []
 
@@ -59,6 +60,9 @@ class ObedientModels:
     async def states(self) -> dict[str, ReplicaState]:
         problem = None if self.is_up else "told to be down"
         return {"tagger": ReplicaState(use=self.use_of("tagger"), engine=None, problem=problem)}
+
+    def room_in_s(self, model: str) -> float | None:
+        return self.seconds
 
     async def are_ready(self) -> bool:
         return self.is_up

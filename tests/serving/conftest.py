@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import socket
 import subprocess
@@ -10,12 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import orjson
 import pytest
 import yaml
+from PIL import Image
 
 PRELABEL = str(Path(sys.executable).with_name("prelabel"))
 PRESET = Path(__file__).parents[2] / "serving" / "presets" / "demo.yaml"
@@ -58,6 +63,45 @@ def served(config: dict[str, Any], folder: Path) -> Iterator[Served]:
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0
+
+
+@contextmanager
+def sent(address: str, body: object) -> Iterator[None]:
+    """A request whose answer nobody reads: the connection is closed at the end, and a header asks to go on then."""
+    content, url = orjson.dumps(body), httpx.URL(address)
+    head = f"POST /v1/prelabel HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nContent-Type: application/json\r\n"
+    head += "x-request-disconnect-disabled: ?1\r\n"
+    with socket.create_connection((url.host, url.port or 80)) as connection:
+        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        yield
+
+
+def forwarded_after_leaving(client: httpx.Client, items: list[dict[str, str]]) -> int:
+    """How many of these images a detector computes when their sender leaves as soon as it works on them."""
+
+    def engine() -> dict[str, int]:
+        models = client.get("/v1/models").json()["models"]
+        return next(model["engine"] for model in models if model["task"] == "detection")
+
+    before = engine()["items"]
+    with sent(str(client.base_url), {"items": items}):
+        while not engine()["in_flight"]:
+            pass
+    while engine()["in_flight"]:
+        pass
+    return engine()["items"] - before
+
+
+def noisy_pngs(count: int) -> list[dict[str, str]]:
+    """Items for detection, each with an image of its own, as equal ones would be computed once."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
+    return [{"id": str(n), "task": "detection", "data": _png(image)} for n, image in enumerate(images)]
+
+
+def _png(image_rgb: np.ndarray) -> str:
+    file = BytesIO()
+    Image.fromarray(image_rgb).save(file, "PNG", compress_level=0)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

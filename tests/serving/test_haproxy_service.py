@@ -5,23 +5,20 @@ from __future__ import annotations
 import base64
 import os
 import select
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx
 import numpy as np
-import orjson
 import psycopg
 import pytest
 from PIL import Image
 
 from serving import listeners
 from serving.demo import DROP
-from tests.serving.conftest import Served, demo_config, served
+from tests.serving.conftest import Served, demo_config, forwarded_after_leaving, noisy_pngs, sent, served
 
 # One service for the whole file; the last test ends it.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -94,7 +91,7 @@ def test_nothing_is_stored_for_a_client_that_left(service: Served, client: httpx
     data = a_noisy_png(256)
     items = [an_item(data, name=str(n)) for n in range(100)]
 
-    with _sent(service, {"items": items, "run": "left"}), _store(postgres_server) as store:
+    with sent(service.address, {"items": items, "run": "left"}), _store(postgres_server) as store:
         while not _count(store, "SELECT count(*) FROM runs WHERE id = 'left'"):
             pass  # until the gateway works on it
     # Queues are first in, first out: had the first call gone on, it would be done before this one.
@@ -104,6 +101,12 @@ def test_nothing_is_stored_for_a_client_that_left(service: Served, client: httpx
     with _store(postgres_server) as store:
         assert _count(store, "SELECT count(*) FROM items WHERE run_id = 'stayed'") == len(items)
         assert _count(store, "SELECT count(*) FROM items WHERE run_id = 'left'") == 0
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed(client: httpx.Client) -> None:
+    items = noisy_pngs(100)
+
+    assert forwarded_after_leaving(client, items) < len(items)
 
 
 def test_told_to_end_it_leaves_no_process_and_no_file(service: Served) -> None:
@@ -118,17 +121,6 @@ def test_told_to_end_it_leaves_no_process_and_no_file(service: Served) -> None:
     assert service.process.wait(timeout=60) == 0
     assert all(_ends(process) for process in processes)
     assert not any(folder.exists() for folder in folders)
-
-
-@contextmanager
-def _sent(service: Served, body: object) -> Iterator[None]:
-    """A request whose answer nobody reads: the connection is closed at the end, and a header asks to go on then."""
-    content, url = orjson.dumps(body), httpx.URL(service.address)
-    head = f"POST /v1/prelabel HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nContent-Type: application/json\r\n"
-    head += "x-request-disconnect-disabled: ?1\r\n"
-    with socket.create_connection((url.host, url.port or 80)) as connection:
-        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-        yield
 
 
 def _store(url: str) -> psycopg.Connection:

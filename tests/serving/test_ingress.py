@@ -13,6 +13,7 @@ from models.errors import PrelabelError
 from pipelines.store.store import Store
 from serving.auth import new_key
 from serving.body import parse
+from serving.ingress import PreLabelAnswer
 from tests.serving.builders import ObedientModels, a_client, settings_with
 
 JSON = {"Content-Type": "application/json"}
@@ -46,9 +47,11 @@ async def test_every_item_gets_its_own_result_in_order(client: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ({}, "none of uri, text, data"),
+        ({}, "none of uri, text, data, part"),
         ({"text": "0.9", "uri": "http://x"}, "uri and text"),
         ({"data": "not base64!"}, "base64"),
+        ({"data": "MC45é==="}, "base64"),
+        ({"data": "MC4"}, "base64"),
     ],
 )
 async def test_an_item_without_usable_content_fails_alone(
@@ -115,6 +118,23 @@ async def test_too_many_items_are_refused(client: httpx.AsyncClient) -> None:
     assert "at most 50" in response.json()["error"]["message"]
 
 
+async def test_the_answer_to_many_items_reads_as_that_to_few(postgres_url: str) -> None:
+    async with a_client(settings_with(postgres_url)) as client:
+        many = await client.post("/v1/prelabel", json=texts(*["0.9", "fail", "nothing"] * 50))
+        few = await client.post("/v1/prelabel", json=texts("0.9", "fail", "nothing"))
+
+    results, alone = many.json()["results"], few.json()["results"]
+    assert many.headers["Content-Type"] == few.headers["Content-Type"] == "application/json"
+    assert [result["id"] for result in results] == [f"t{n}" for n in range(150)]
+    for result in results + alone:
+        result.pop("id")
+        if result["provenance"]:
+            result["provenance"].pop("created_at")
+    assert results == alone * 50
+    assert [result["status"] for result in alone] == ["labels", "failed", "nothing_found"]
+    assert len(PreLabelAnswer.model_validate_json(many.content).results) == 150
+
+
 async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClient) -> None:
     nothing = await client.post("/v1/prelabel", json=texts("full", "full"))
     something = await client.post("/v1/prelabel", json=texts("full", "0.9"))
@@ -123,6 +143,19 @@ async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClien
     assert int(nothing.headers["Retry-After"]) > 0
     assert something.status_code == 200
     assert something.json()["results"][0]["error"]["code"] == "overloaded"
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(None, 1, 1), (8.0, 8, 10), (900.0, 48, 60)])
+async def test_a_refused_client_is_told_when_there_will_be_room(
+    postgres_url: str, seconds: float | None, least: int, most: int
+) -> None:
+    models = ObedientModels()
+    models.seconds = seconds
+    async with a_client(settings_with(postgres_url), models) as client:
+        refused = await client.post("/v1/prelabel", json=texts("full"))
+
+    assert refused.status_code == 429
+    assert least <= int(refused.headers["Retry-After"]) <= most
 
 
 async def test_an_unknown_path_answers_in_the_same_form(client: httpx.AsyncClient) -> None:
@@ -280,6 +313,26 @@ async def test_without_keys_only_names_of_this_machine_are_answered(
     assert response.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1:8000", 200),
+        ("https://evil.example", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("null", 403),
+    ],
+)
+async def test_without_keys_a_strangers_page_cannot_send_a_form(
+    client: httpx.AsyncClient, origin: str, status: int
+) -> None:
+    request = '{"items": [{"id": "a", "task": "ner", "text": "0.9"}]}'
+
+    response = await client.post("/v1/prelabel", files={"request": (None, request)}, headers={"Origin": origin})
+
+    assert response.status_code == status
+
+
 async def test_a_key_of_the_body_is_not_echoed_whole(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/prelabel", json=texts("0.5") | {"x" * 50_000: 1})
 
@@ -324,3 +377,15 @@ def test_finite_numbers_pass_and_depth_is_counted() -> None:
     assert parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=4) == {"a": [1.5, None, {"b": True}]}
     with pytest.raises(PrelabelError, match="deeper than 3"):
         parse(b'{"a": [1.5, null, {"b": true}]}', max_depth=3)
+
+
+@pytest.mark.parametrize("sign", [b"[", b"{", b","])
+def test_a_body_of_too_many_values_is_refused_before_it_is_read(sign: bytes) -> None:
+    with pytest.raises(PrelabelError, match="2000001 values") as refused:
+        parse(sign * 2_000_001, max_depth=4)
+
+    assert refused.value.code == "too_large"
+
+
+def test_a_long_string_is_no_more_than_one_value() -> None:
+    assert parse(b'{"data": "' + b"A" * 3_000_000 + b'"}', max_depth=4) == {"data": "A" * 3_000_000}

@@ -14,6 +14,7 @@ import soundfile
 
 from serving import listeners
 from serving.demo import DROP
+from tests.serving.conftest import forwarded_after_leaving, noisy_pngs
 from tests.serving.test_readme import blocks
 
 # All tests of the service stand in this file: a worker gets whole files, so the service starts once.
@@ -136,6 +137,12 @@ def test_a_client_cannot_set_serves_own_timeout(client: httpx.Client) -> None:
     answer = client.post("/v1/prelabel", json={"items": [item]}, headers={"x-request-timeout-seconds": "0.0001"})
 
     assert answer.status_code == 200
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed(client: httpx.Client) -> None:
+    items = noisy_pngs(100)
+
+    assert forwarded_after_leaving(client, items) < len(items)
 
 
 def test_nothing_but_calls_between_replicas_is_open_to_other_machines(service: str) -> None:
