@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, ClassVar, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -24,7 +25,7 @@ class Policy(Protocol):
     def decide(self, task: Task, pre_label: PreLabel) -> Decision: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ThresholdPolicy:
     """Accepts an item when every one of its labels, and the chance that none is missing, clear fixed thresholds.
 
@@ -49,6 +50,10 @@ class ThresholdPolicy:
 
     @property
     def id(self) -> str:
+        return self._id
+
+    @cached_property
+    def _id(self) -> str:
         return "thresholds-" + hashlib.sha256(_POLICY.dump_json(self)).hexdigest()[:12]
 
     def decide(self, task: Task, pre_label: PreLabel) -> Decision:

@@ -43,11 +43,13 @@ class TimedSaves:
     def check_room(self) -> None:
         self._store.check_room()
 
-    async def save(self, outcomes: Sequence[Outcome], *, run_id: str | None) -> list[Outcome]:
+    async def save(
+        self, outcomes: Sequence[Outcome], *, run_id: str | None, begin_by: float | None = None
+    ) -> list[Outcome]:
         done = 0
         self.backlog.begin(1)
         try:
-            saved = await self._store.save(outcomes, run_id=run_id)
+            saved = await self._store.save(outcomes, run_id=run_id, begin_by=begin_by)
             done = 1
         finally:
             self.backlog.end(1, done=done)

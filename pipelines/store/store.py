@@ -39,6 +39,7 @@ from pipelines.store.tables import failures, items, prelabels, runs
 from pipelines.store.values import QueueOverview, Run, RunStatus, StoredOutcome, TaskCounts
 from pipelines.types import Outcome
 
+_FEW = 50  # outcomes, whose rows are built in some milliseconds
 _MOST_INTO_RUNS = 50  # five for each connection of the pool: at 20 ms a save, a tenth of a second
 
 
@@ -142,8 +143,8 @@ class Store:
         """
         if run_id is not None:
             return await self._save_into(storable(run_id), outcomes, begin_by)
-        added = row_set(outcomes, run_id=uuid.uuid4().hex, known={})
-        await self._groups.save(added, rows=len(outcomes), size_bytes=added.size_bytes(), begin_by=begin_by)
+        added, size_bytes = await _rows_of_a_run(outcomes)
+        await self._groups.save(added, rows=len(outcomes), size_bytes=size_bytes, begin_by=begin_by)
         return added.outcomes
 
     async def _save_as_runs(self, row_sets: Sequence[RowSet]) -> None:
@@ -215,6 +216,16 @@ async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
     found = await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     if found.first() is None:
         raise _no_run(run_id)
+
+
+async def _rows_of_a_run(outcomes: Sequence[Outcome]) -> tuple[RowSet, int]:
+    """The rows of a new run and their size in bytes; those of many outcomes are built beside the event loop."""
+
+    def build() -> tuple[RowSet, int]:
+        added = row_set(outcomes, run_id=uuid.uuid4().hex, known={})
+        return added, added.size_bytes()
+
+    return build() if len(outcomes) <= _FEW else await asyncio.to_thread(build)
 
 
 async def _save_into(connection: AsyncConnection, run_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
