@@ -29,6 +29,7 @@ from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
+from models.upload import Upload
 
 _PROMPTS_PER_PASS = 64
 
@@ -81,7 +82,7 @@ class SquareImage:
     prompts stand for everything in the image. ``size_hw`` is the original image's.
     """
 
-    pixels: torch.Tensor
+    pixels: Upload
     side_px: int
     content_hw: tuple[int, int]
     size_hw: tuple[int, int]
@@ -140,7 +141,7 @@ class SegmentAnything:
         resized = Image.fromarray(payload.image_rgb).resize((content_hw[1], content_hw[0]), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (3, h, w)
         return SquareImage(
-            pixels=self._square(pixels) if self._device == "cpu" else pixels.contiguous().pin_memory(),
+            pixels=Upload(self._square(pixels) if self._device == "cpu" else pixels, device=self._device),
             side_px=self._side,
             content_hw=content_hw,
             size_hw=(height, width),
@@ -158,9 +159,7 @@ class SegmentAnything:
 
         Both ways subtract and divide the same float32 numbers; nothing is rounded differently.
         """
-        if self._device == "cpu":
-            return sample.pixels
-        return self._square(sample.pixels.to(self._device, non_blocking=True))
+        return sample.pixels.take() if self._device == "cpu" else self._square(sample.pixels.take())
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[SquareImage]) -> Sequence[Logits | Masks]:

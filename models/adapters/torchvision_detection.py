@@ -22,6 +22,7 @@ from models.errors import ItemError, ModelError
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
 from models.types import ImagePayload, Payload, Prediction
+from models.upload import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class ResizedImage:
     On the way to a GPU that resizes and normalises it, ``pixels`` is the (3, H, W) uint8 original.
     """
 
-    pixels: torch.Tensor
+    pixels: Upload
     padded_hw: tuple[int, int]
 
     @property
@@ -90,9 +91,8 @@ class TorchvisionDetector:
     def _resized(self, image_rgb: np.ndarray) -> ResizedImage:
         pixels = torch.from_numpy(image_rgb).permute(2, 0, 1)  # (3, H, W)
         padded_hw = self._padded_hw(pixels)
-        if self._device == "cpu":
-            return ResizedImage(pixels=self._numbers(pixels), padded_hw=padded_hw)
-        return ResizedImage(pixels=pixels.contiguous().pin_memory(), padded_hw=padded_hw)
+        ready = self._numbers(pixels) if self._device == "cpu" else pixels
+        return ResizedImage(pixels=Upload(ready, device=self._device), padded_hw=padded_hw)
 
     def _numbers(self, pixels: torch.Tensor) -> torch.Tensor:
         """(3, H, W) uint8 normalised and resized, wherever it lies: (3, h, w) float32."""
@@ -103,11 +103,9 @@ class TorchvisionDetector:
         step = self._transform.size_divisible
         return math.ceil(height / step) * step, math.ceil(width / step) * step
 
-    def _moved(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _moved(self, pixels: Upload) -> torch.Tensor:
         """On the device. A GPU resizes as the CPU does, in float32 by the same function: within 1e-5."""
-        if self._device == "cpu":
-            return pixels
-        return self._numbers(pixels.to(self._device, non_blocking=True))
+        return pixels.take() if self._device == "cpu" else self._numbers(pixels.take())
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[ResizedImage]) -> list[Found]:
@@ -120,7 +118,7 @@ class TorchvisionDetector:
             found |= zip(indices, self._run([batch[index].pixels for index in indices]), strict=True)
         return [found[index] for index in range(len(batch))]
 
-    def _run(self, pixels: Sequence[torch.Tensor]) -> list[Found]:
+    def _run(self, pixels: Sequence[Upload]) -> list[Found]:
         images = [self._moved(own) for own in pixels]
         with tensor_cores(self._card):
             answers = self._network(images)

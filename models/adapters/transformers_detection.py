@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
@@ -20,6 +21,7 @@ from models.pixel_stages import as_numbers, can_be_split, resized_bytes
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
 from models.types import ImagePayload, Payload, Prediction
+from models.upload import Upload
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -47,13 +49,17 @@ class PixelSample:
     float32 as the network takes them, or uint8 on the way to a GPU that computes them.
     """
 
-    pixels: torch.Tensor
+    pixels: Upload
     mask: torch.Tensor | None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.pixels.on_host.shape[1], self.pixels.on_host.shape[2]
 
     @property
     def cost(self) -> float:
         """Megapixels of model input."""
-        return self.pixels[0].numel() / 1e6
+        return math.prod(self.size_hw) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +99,12 @@ class TransformersDetector:
 
     def _sample(self, image_rgb: np.ndarray) -> PixelSample:
         if self._is_split:
-            return PixelSample(pixels=resized_bytes(self._processor, image_rgb).pin_memory(), mask=None)
+            return PixelSample(pixels=Upload(resized_bytes(self._processor, image_rgb), device=self._device), mask=None)
         ready = self._processor(images=[image_rgb], return_tensors="pt", input_data_format="channels_last")
         mask = ready.get("pixel_mask")
-        return PixelSample(pixels=ready["pixel_values"][0], mask=None if mask is None else mask[0])
+        return PixelSample(
+            pixels=Upload(ready["pixel_values"][0], device=self._device), mask=None if mask is None else mask[0]
+        )
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[PixelSample]) -> Queries:
@@ -105,9 +113,9 @@ class TransformersDetector:
         Families with a fixed input size need one. The others are never padded to a common size, because padding
         moves their scores.
         """
-        indices_of_size = defaultdict[torch.Size, list[int]](list)
+        indices_of_size = defaultdict[tuple[int, int], list[int]](list)
         for index, sample in enumerate(batch):
-            indices_of_size[sample.pixels.shape].append(index)
+            indices_of_size[sample.size_hw].append(index)
         scores, boxes = [np.empty(0)] * len(batch), [np.empty(0)] * len(batch)
         for indices in indices_of_size.values():
             for index, own_scores, own_boxes in zip(indices, *self._run([batch[i] for i in indices]), strict=True):
@@ -125,9 +133,9 @@ class TransformersDetector:
         scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
         return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy()
 
-    def _stacked(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(B, 3, h, w) float32 on the device; bytes are copied one by one out of pinned memory, without waiting."""
-        stacked = torch.stack([image.to(self._device, non_blocking=True) for image in pixels])
+    def _stacked(self, pixels: Sequence[Upload]) -> torch.Tensor:
+        """(B, 3, h, w) float32 on the device."""
+        stacked = torch.stack([image.take() for image in pixels])
         return as_numbers(self._processor, stacked) if self._is_split else stacked
 
     def read(self, raw: Queries, payloads: Sequence[Payload]) -> list[Prediction]:

@@ -19,6 +19,7 @@ from models.demo.sentences import held_out_texts
 from models.errors import ModelError
 from models.networks.sam_attention import _Positions, attend_with_wider_heads
 from models.types import Payload, Prediction, TextPayload
+from models.upload import Upload
 from serving.settings import load as load_settings
 from tests.models.adapters.test_full_size import PAYLOADS
 from tests.models.adapters.vision import (
@@ -135,9 +136,9 @@ def test_a_detector_computes_its_pixels_on_the_device_as_the_cpu_does() -> None:
 
     samples = adapter.prepare(payloads)
 
-    assert all(sample.pixels.dtype == torch.uint8 and sample.pixels.is_pinned() for sample in samples)
+    assert all(sample.pixels.on_host.dtype == torch.uint8 and sample.pixels.is_ahead for sample in samples)
     found = adapter._stacked([sample.pixels for sample in samples]).cpu()
-    torch.testing.assert_close(found, torch.stack([sample.pixels for sample in on_cpu]), rtol=0.0, atol=1e-6)
+    torch.testing.assert_close(found, torch.stack([sample.pixels.on_host for sample in on_cpu]), rtol=0.0, atol=1e-6)
 
 
 def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
@@ -154,8 +155,79 @@ def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
 
     [sample] = adapter.prepare([a_picture(0)])
 
-    assert (sample.padded_hw, sample.pixels.dtype) == (wanted.padded_hw, torch.uint8)
-    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels, rtol=0.0, atol=1e-5)
+    assert (sample.padded_hw, sample.pixels.on_host.dtype) == (wanted.padded_hw, torch.uint8)
+    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels.on_host, rtol=0.0, atol=1e-5)
+
+
+def a_tensor(*, mebibytes: int = 1) -> torch.Tensor:
+    return torch.randint(0, 256, (mebibytes, 1024, 1024), dtype=torch.uint8)
+
+
+def test_an_upload_arrives_while_the_network_computes() -> None:
+    tensor = a_tensor()
+    Upload(tensor, device="cuda").take()  # reserves memory, which would wait for the device
+    has_computed = torch.cuda.Event()
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)  # cycles: about a second
+    has_computed.record()
+
+    upload = Upload(tensor, device="cuda")
+
+    assert upload._ahead is not None
+    upload._ahead[1].synchronize()
+    assert not has_computed.query()
+    assert torch.equal(upload.take().cpu(), tensor)
+
+
+def test_what_was_uploaded_lives_until_the_network_has_read_it() -> None:
+    wanted = a_tensor()
+    taken = Upload(wanted, device="cuda").take()
+    torch.cuda._sleep(500_000_000)
+    read = taken.clone()
+    del taken
+
+    others = [Upload(a_tensor(), device="cuda") for _ in range(8)]  # would be given its memory
+
+    assert torch.equal(read.cpu(), wanted)
+    assert all(other.is_ahead for other in others)
+
+
+def test_a_dropped_upload_leaves_nothing_on_the_device() -> None:
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    upload = Upload(a_tensor(mebibytes=8), device="cuda")
+    while_it_waits = torch.cuda.memory_allocated()
+
+    del upload
+
+    assert (while_it_waits - before, torch.cuda.memory_allocated() - before) == (8 * 2**20, 0)
+
+
+def test_a_batch_that_runs_again_is_copied_again() -> None:
+    upload = Upload(a_tensor(), device="cuda")
+
+    first, second = upload.take(), upload.take()
+
+    assert first.data_ptr() != second.data_ptr()
+    assert torch.equal(first, second)
+
+
+def test_a_full_device_leaves_the_upload_in_pinned_memory() -> None:
+    tensor = a_tensor(mebibytes=8)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(torch.cuda.memory_reserved() / torch.cuda.mem_get_info()[1])
+    try:
+        upload = Upload(tensor, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+    assert not upload.is_ahead
+    assert upload.on_host.is_pinned()
+    assert torch.equal(upload.take().cpu(), tensor)
+
+
+def test_a_large_upload_waits_for_its_batch() -> None:
+    assert not Upload(a_tensor(mebibytes=17), device="cuda").is_ahead
 
 
 @pytest.mark.timeout(600)
