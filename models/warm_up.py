@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from models.adapter import Adapter, HasExample, Sample
+from models.adapter import Adapter, HasExample, Sample, decodes_jpegs
 from models.card import ModelCard
 from models.errors import ModelError
 from models.types import AudioPayload, BoxPrompt, ImagePayload, Payload, Prompts, TextPayload
@@ -28,6 +29,8 @@ def warm_up(adapter: Adapter[Any, Any], card: ModelCard) -> None:
     """
     payload = example(card)
     try:
+        if isinstance(payload, ImagePayload) and decodes_jpegs(adapter):
+            payload = _encoded(payload)
         [sample] = [adapter.example()] if isinstance(adapter, HasExample) else adapter.prepare([payload])
         for size in _sizes(card, sample):
             adapter.read(adapter.forward([sample] * size), [payload] * size)
@@ -48,6 +51,12 @@ def example(card: ModelCard) -> Payload:
         case "audio":
             moments = np.arange(2 * _RATE_HZ) / _RATE_HZ
             return AudioPayload(samples=(0.1 * np.sin(2 * np.pi * 120 * moments)).astype(np.float32))
+
+
+def _encoded(payload: ImagePayload) -> Payload:
+    from models.jpeg_decoder import a_jpeg  # brings torch, which not every family needs
+
+    return replace(a_jpeg(payload.image_rgb), prompts=payload.prompts)
 
 
 def _sizes(card: ModelCard, sample: Sample) -> Iterator[int]:

@@ -16,9 +16,11 @@ from models.adapters.segment_anything import Masks
 from models.card import ModelCard, Precision
 from models.demo.evaluate_language import held_out_clips
 from models.demo.sentences import held_out_texts
-from models.errors import ModelError
+from models.errors import ItemError, ModelError
+from models.jpeg_decoder import JpegDecoder, a_jpeg
+from models.media import decode
 from models.networks.sam_attention import _Positions, attend_with_wider_heads
-from models.types import Payload, Prediction, TextPayload
+from models.types import Content, EncodedJpeg, Payload, Prediction, TextPayload
 from models.upload import Upload
 from serving.settings import load as load_settings
 from tests.models.adapters.test_full_size import PAYLOADS
@@ -31,6 +33,7 @@ from tests.models.adapters.vision import (
     predict,
     random_batches,
 )
+from tests.models.media.files import a_jpeg_without
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -228,6 +231,64 @@ def test_a_full_device_leaves_the_upload_in_pinned_memory() -> None:
 
 def test_a_large_upload_waits_for_its_batch() -> None:
     assert not Upload(a_tensor(mebibytes=17), device="cuda").is_ahead
+
+
+def a_jpeg_of(number: int) -> EncodedJpeg:
+    payload = a_boxed_picture(number)
+    return replace(a_jpeg(payload.image_rgb), prompts=payload.prompts)
+
+
+def as_decoded(jpeg: EncodedJpeg) -> Payload:
+    return decode(Content(media="image", data=jpeg.data, prompts=jpeg.prompts))
+
+
+def test_the_device_decodes_jpegs_to_nearly_the_pixels_of_the_cpu() -> None:
+    jpegs = [a_jpeg_of(number) for number in range(8)]
+
+    images = JpegDecoder(device="cuda").decode(jpegs)
+
+    for image, wanted in zip(images, JpegDecoder(device="cpu").decode(jpegs), strict=True):
+        assert image.is_cuda
+        gaps = (image.cpu().float() - wanted.float()).abs()
+        assert float(gaps.mean()) < 2.0  # the decoders fill in colours between samples in different ways
+
+
+def test_jpegs_are_decoded_into_memory_that_nobody_reads() -> None:
+    jpegs = [a_jpeg_of(number) for number in range(8)]
+    decoder = JpegDecoder(device="cuda")
+    wanted = [image.cpu() for image in decoder.decode(jpegs)]
+    for _ in range(20):
+        images = decoder.decode(jpegs)
+        torch.cuda._sleep(50_000_000)
+        read = [image.clone() for image in images]  # after the sleep, when the next call has decoded already
+        del images
+        decoder.decode(jpegs[::-1])
+
+        assert all(torch.equal(one.cpu(), other) for one, other in zip(read, wanted, strict=True))
+
+
+def test_a_jpeg_that_the_device_cannot_read_fails_alone() -> None:
+    damaged = EncodedJpeg(data=a_jpeg_without(0xDB), size_hw=(48, 64))
+    decoder = JpegDecoder(device="cuda")
+
+    with pytest.raises(ItemError) as caught:
+        decoder.decode([a_jpeg_of(0), damaged])
+
+    assert caught.value.code == "unreadable_image"
+    assert decoder.decode([a_jpeg_of(0)])[0].is_cuda
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_model_that_decodes_on_the_device_finds_what_it_finds_in_pixels(task: str) -> None:
+    jpegs = [a_jpeg_of(number) for number in range(6)]
+    card = replace(demo_card(task), device="cuda")
+    adapter = load(replace(card, options=card.options | {"decode_on_device": True}), WEIGHTS / task)
+    wanted = predict(load(card, WEIGHTS / task), [as_decoded(jpeg) for jpeg in jpegs])
+
+    found = predict(adapter, jpegs)
+
+    for one, other in zip(found, wanted, strict=True):
+        assert abs(np.mean(list(sure(one).values())) - np.mean(list(sure(other).values()))) < 0.05
 
 
 @pytest.mark.timeout(600)
