@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,10 +18,11 @@ _TEXT = "Ada Varga moved to Lisbon on 3 May 2021 and has worked there for Waxman
 
 
 def warm_up(adapter: Adapter[Any, Any], card: ModelCard) -> None:
-    """Take an invented item through all three steps: alone, and on a GPU also in batches of 2, 4, 8 … up to the limits.
+    """Take an invented item through all three steps: alone, and on a GPU also in batches of 2, 4, 8 … and the largest.
 
-    CUDA chooses kernels and reserves memory by the shape of a batch; a CPU has only the first call's cost. A compiled
-    network gets batches of 2 and 3 in any case: torch.compile builds for one, for two, and then for any number.
+    CUDA chooses kernels, reserves memory and records graphs by the shape of a batch; a CPU has only the first call's
+    cost. A compiled network gets batches of 2 and 3 in any case: torch.compile builds for one, for two, and then for
+    any number.
 
     Raises:
         ModelError: warm_up_failed; the model cannot run here, and it is better known now.
@@ -63,10 +63,5 @@ def _sizes(card: ModelCard, sample: Sample) -> Iterator[int]:
     yield 1
     if card.options.get("compile"):
         yield from (2, 3)
-    if not card.num_gpus:
-        return
-    most = min(card.limits.max_items, card.limits.max_cost / max(sample.cost, 1e-9))
-    for power in itertools.count(1):
-        if 2**power > most:
-            return
-        yield 2**power
+    if card.num_gpus:
+        yield from card.limits.batch_sizes(cost=sample.cost)[1:]

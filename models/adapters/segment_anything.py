@@ -22,6 +22,7 @@ from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
+from models.graphs import CudaRecorder, are_wanted, graph_part
 from models.jpeg_decoder import JpegDecoder, decoded
 from models.networks.sam import VARIANTS, SamSizes, build_network
 from models.networks.sam_attention import fuse_attention
@@ -48,6 +49,7 @@ class Options:
     stability_score_thresh: NonNegativeFloat = 0.95
     box_nms_thresh: NonNegativeFloat = 0.7
     compile: bool = False
+    graphs: bool = False
     decode_on_device: bool = False
 
 
@@ -130,7 +132,10 @@ class SegmentAnything:
         fuse_attention(network)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
-        if self._options.compile:
+        if are_wanted(asked=self._options.graphs, device=self._device):
+            sizes = card.limits.batch_sizes(cost=self._side**2 / 1e6)
+            graph_part(network.image_encoder, sizes, record=CudaRecorder(), is_compiled=self._options.compile)
+        elif self._options.compile:
             compile_part(network.image_encoder)
 
     @property
@@ -427,7 +432,8 @@ def load(card: ModelCard, folder: Path) -> SegmentAnything:
     Its sizes come from the option ``variant`` (vit_b, vit_l, vit_h), else from config.json beside the weights, else
     from the width of the encoder in the weights. The other options steer how everything in an image is found; they
     bear the names that segment_anything's SamAutomaticMaskGenerator gives them; but ``compile`` (false) builds kernels
-    for the encoder with torch.compile, and ``decode_on_device`` (false) leaves JPEGs to the device.
+    for the encoder with torch.compile, ``graphs`` (false) replays it as CUDA graphs, and ``decode_on_device`` (false)
+    leaves JPEGs to the device.
 
     Raises:
         ModelError: the weights are missing, hold more than tensors, or do not fit.

@@ -17,6 +17,7 @@ from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.errors import ItemError, ModelError
+from models.graphs import CudaRecorder, are_wanted, graph_part
 from models.jpeg_decoder import JpegDecoder, decoded
 from models.pixel_stages import as_numbers, can_be_split, fixed_size_hw, resized_bytes
 from models.precision import compute_in, half_dtype, tensor_cores
@@ -36,11 +37,12 @@ _INPUT_SIZE_HW = (640, 640)
 class Options:
     """Above which overlap a box of the same label is taken for a better one's duplicate; by default above none.
 
-    And whether to compile the backbone, and whether JPEGs are decoded on the device.
+    And whether to compile the backbone, whether it replays CUDA graphs, and whether JPEGs are decoded on the device.
     """
 
     nms_iou: Overlap | None = None
     compile: bool = False
+    graphs: bool = False
     decode_on_device: bool = False
 
 
@@ -85,8 +87,17 @@ class TransformersDetector:
         self._has_no_object = network.config.model_type in _SOFTMAX
         names = sorted((network.config.id2label or {}).items())
         self._emission = Emission.of(card, [name for _, name in names], nms_iou=options.nms_iou)
-        if options.compile:
+        if are_wanted(asked=options.graphs, device=self._device):
+            self._record_graphs(is_compiled=options.compile)
+        elif options.compile:
             compile_part(_backbone(network))
+
+    def _record_graphs(self, *, is_compiled: bool) -> None:
+        backbone = _backbone(self._network)
+        if self._size_hw is None or backbone is self._network:
+            raise ModelError("bad_card", f"'{self.card.name}' has no backbone of a fixed size, so graphs must be off")
+        sizes = self.card.limits.batch_sizes(cost=math.prod(self._size_hw) / 1e6)
+        graph_part(backbone, sizes, record=CudaRecorder(), is_compiled=is_compiled)
 
     def _decoder(self) -> JpegDecoder:
         if self._size_hw is None:
@@ -183,8 +194,8 @@ def load(card: ModelCard, folder: Path) -> TransformersDetector:
     """Reads a detector as Hugging Face saves it: config.json, preprocessor_config.json, safetensors weights.
 
     Options: ``nms_iou`` removes boxes of the same label that overlap a better one by more than this. ``compile``
-    (false) builds kernels for the backbone with torch.compile. ``decode_on_device`` (false) leaves JPEGs to the device,
-    for networks of a fixed input size.
+    (false) builds kernels for the backbone with torch.compile; ``graphs`` (false) replays it as CUDA graphs, and
+    ``decode_on_device`` (false) leaves JPEGs to the device, both for networks of a fixed input size.
 
     Raises:
         ModelError: there are no weights, or only pickled ones, or they do not fit the network.

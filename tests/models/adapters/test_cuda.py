@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +15,17 @@ from segment_anything.modeling import image_encoder
 from models import cuda_libraries, profile
 from models.adapter import Adapter, build_random, load
 from models.adapters.segment_anything import Masks
-from models.card import ModelCard, Precision
+from models.card import BatchLimits, ModelCard, Precision
 from models.demo.evaluate_language import held_out_clips
 from models.demo.sentences import held_out_texts
 from models.errors import ItemError, ModelError
+from models.graphs import Graphs
 from models.jpeg_decoder import JpegDecoder, a_jpeg
 from models.media import decode
 from models.networks.sam_attention import _Positions, attend_with_wider_heads
 from models.types import Content, EncodedJpeg, Payload, Prediction, TextPayload
 from models.upload import Upload
+from models.warm_up import warm_up
 from serving.settings import load as load_settings
 from tests.models.adapters.test_full_size import PAYLOADS
 from tests.models.adapters.vision import (
@@ -304,6 +308,53 @@ def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
         np.testing.assert_allclose(
             sorted(sure(one).values()), sorted(sure(other).values()), rtol=0.0, atol=TOLERANCE["fp32"]
         )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("options", [{"graphs": True}, {"graphs": True, "compile": True}], ids=str)
+@pytest.mark.parametrize("task", TORCH_TASKS)
+def test_replayed_graphs_say_what_the_network_says(task: str, options: dict[str, Any]) -> None:
+    card = demo_card(task)
+    adapter: Any = load(replace(card, device="cuda", options=card.options | options), WEIGHTS / task)
+    wanted = predict(an_adapter(task, device="cuda"), payloads_of(task))
+
+    for count in (6, 5, 1, 6):
+        for one, other in zip(predict(adapter, payloads_of(task)[:count]), wanted, strict=False):
+            np.testing.assert_allclose(
+                sorted(sure(one).values()), sorted(sure(other).values()), rtol=0.0, atol=TOLERANCE["fp32"]
+            )
+
+    recordings = recordings_of(adapter)
+    assert recordings
+    assert None not in recordings
+
+
+def recordings_of(adapter: Any) -> list[object]:
+    """What was recorded, None for each shape that could not be."""
+    parts = (vars(module).get("forward") for module in adapter._network.modules())
+    return [recording for part in parts if isinstance(part, Graphs) for recording in part._recordings.values()]
+
+
+def test_graphs_recorded_by_one_thread_are_replayed_by_another_while_a_third_uploads() -> None:
+    card = replace(demo_card("detection"), device="cuda", num_gpus=1.0, limits=BatchLimits(max_items=4))
+    adapter = load(replace(card, options=card.options | {"graphs": True}), WEIGHTS / "detection")
+    payloads, ends = payloads_of("detection")[:4], threading.Event()
+    wanted = predict(an_adapter("detection", device="cuda"), payloads)
+
+    def upload_until_the_end() -> int:
+        return sum(len(adapter.prepare(payloads)) for _ in iter(ends.is_set, True))
+
+    with ThreadPoolExecutor(2) as threads:
+        uploads = threads.submit(upload_until_the_end)
+        warm_up(adapter, card)
+        recorded = len(recordings_of(adapter))
+        found = threads.submit(predict, adapter, payloads).result()
+        ends.set()
+
+    assert uploads.result() > 0
+    assert len(recordings_of(adapter)) == recorded == 3
+    for one, other in zip(found, wanted, strict=True):
+        assert_same(one, other)
 
 
 def test_speech_runs_on_the_device_where_its_libraries_are_installed() -> None:
