@@ -168,10 +168,8 @@ class _Bench:
         )
 
     def _samples(self, adapter: Adapter[Any, Any], task: Task) -> list[Any]:
-        decode, found = (
-            decoder_for(adapter),
-            gpu_workload.contents(task, count=2 if self._tiny else 16, tiny=self._tiny),
-        )
+        decode = decoder_for(adapter)
+        found = gpu_workload.contents(task, count=2 if self._tiny else 16, tiny=self._tiny)
         return adapter.prepare([decode(content) for content in found])
 
     def _speeds(
