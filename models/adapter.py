@@ -67,6 +67,21 @@ class HasExample(Protocol):
         ...
 
 
+@runtime_checkable
+class DecodesJpegs(Protocol):
+    """An adapter that can be given JPEGs as they are, if its card asks for it."""
+
+    @property
+    def decodes_jpegs(self) -> bool:
+        """Whether ``prepare`` takes an EncodedJpeg."""
+        ...
+
+
+def decodes_jpegs(adapter: Adapter[Any, Any]) -> bool:
+    """Whether an adapter decodes JPEGs on its device, so that models.media.decode shall leave them to it."""
+    return isinstance(adapter, DecodesJpegs) and adapter.decodes_jpegs
+
+
 def load(card: ModelCard, folder: Path) -> Adapter[Any, Any]:
     """Build the card's adapter from verified weights.
 

@@ -56,6 +56,11 @@ class BatchLimits:
     max_queue_bytes: PositiveInt = 512 * 2**20
     max_forward_s: PositiveFloat = 600.0
 
+    def batch_sizes(self, *, cost: float) -> tuple[int, ...]:
+        """1, 2, 4, 8 … items of a cost and the most that fit: what a GPU is warmed up for and graphs are padded to."""
+        most = max(int(min(self.max_items, self.max_cost / max(cost, 1e-9))), 1)
+        return (*(2**power for power in range(most.bit_length()) if 2**power < most), most)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:

@@ -272,6 +272,8 @@ class Engine:
             return err
         except Exception as err:
             logger.exception("preparing an item failed")
+            if device.is_out_of_memory(err):
+                return _failure(err, is_full=True)
             return ItemError("model_failed", f"the item could not be prepared: {type(err).__name__}")
         return None
 

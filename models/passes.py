@@ -16,13 +16,18 @@ class PassLimits:
         most_tokens: the longest input of a pass times their number stays below; one input always fits.
         pass_tokens: what a pass costs beyond its tokens, expressed in tokens. Padding is accepted up to it.
         multiple: lengths are rounded up to it.
+        lengths: what lengths are rounded up to instead, smallest first, as far as they go.
     """
 
     most_tokens: int
     pass_tokens: int
     multiple: int = 1
+    lengths: tuple[int, ...] = ()
 
     def padded(self, length: int) -> int:
+        for longer in self.lengths:
+            if longer >= length:
+                return longer
         return -(-length // self.multiple) * self.multiple
 
 

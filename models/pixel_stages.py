@@ -14,12 +14,25 @@ import torch
 _PROBE_HW = (37, 53)
 
 
-def resized_bytes(processor: Any, image_rgb: np.ndarray) -> torch.Tensor:
-    """One (H, W, 3) uint8 image at the network's size: (3, h, w) uint8."""
+def resized_bytes(processor: Any, image_rgb: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """One uint8 image at the network's size: (3, h, w) uint8.
+
+    Args:
+        processor: one that ``can_be_split``.
+        image_rgb: (H, W, 3) as an array, or (3, H, W) as a tensor wherever it lies; there it is resized, too.
+    """
+    order = "channels_first" if isinstance(image_rgb, torch.Tensor) else "channels_last"
     ready = processor(
-        images=[image_rgb], do_rescale=False, do_normalize=False, return_tensors="pt", input_data_format="channels_last"
+        images=[image_rgb], do_rescale=False, do_normalize=False, return_tensors="pt", input_data_format=order
     )
     return ready["pixel_values"][0]
+
+
+def fixed_size_hw(processor: Any) -> tuple[int, int] | None:
+    """The size that the processor gives every image; None if it differs between images."""
+    probes = (np.zeros((*size_hw, 3), dtype=np.uint8) for size_hw in (_PROBE_HW, _PROBE_HW[::-1]))
+    one, other = (tuple(resized_bytes(processor, probe).shape[1:]) for probe in probes)
+    return (one[0], one[1]) if one == other else None
 
 
 def as_numbers(processor: Any, pixels: torch.Tensor) -> torch.Tensor:

@@ -138,6 +138,19 @@ class ImagePayload:
     image_rgb: np.ndarray
     prompts: Prompts = Prompts()
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.image_rgb.shape[0], self.image_rgb.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedJpeg:
+    """An upright colour JPEG, safe by its headers, for a model that decodes it on its own device."""
+
+    data: bytes
+    size_hw: tuple[int, int]
+    prompts: Prompts = Prompts()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPayload:
@@ -154,7 +167,8 @@ class TextPayload:
     text: str
 
 
-Payload = ImagePayload | AudioPayload | TextPayload
+Picture = ImagePayload | EncodedJpeg
+Payload = Picture | AudioPayload | TextPayload
 
 
 AttributeValue = str | float | int | bool

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from models.adapter import Adapter, HasExample, Sample
+from models.adapter import Adapter, HasExample, Sample, decodes_jpegs
 from models.card import ModelCard
 from models.errors import ModelError
 from models.types import AudioPayload, BoxPrompt, ImagePayload, Payload, Prompts, TextPayload
@@ -18,16 +18,19 @@ _TEXT = "Ada Varga moved to Lisbon on 3 May 2021 and has worked there for Waxman
 
 
 def warm_up(adapter: Adapter[Any, Any], card: ModelCard) -> None:
-    """Take an invented item through all three steps: alone, and on a GPU also in batches of 2, 4, 8 … up to the limits.
+    """Take an invented item through all three steps: alone, and on a GPU also in batches of 2, 4, 8 … and the largest.
 
-    CUDA chooses kernels and reserves memory by the shape of a batch; a CPU has only the first call's cost. A compiled
-    network gets batches of 2 and 3 in any case: torch.compile builds for one, for two, and then for any number.
+    CUDA chooses kernels, reserves memory and records graphs by the shape of a batch; a CPU has only the first call's
+    cost. A compiled network gets batches of 2 and 3 in any case: torch.compile builds for one, for two, and then for
+    any number.
 
     Raises:
         ModelError: warm_up_failed; the model cannot run here, and it is better known now.
     """
     payload = example(card)
     try:
+        if isinstance(payload, ImagePayload) and decodes_jpegs(adapter):
+            payload = _encoded(payload)
         [sample] = [adapter.example()] if isinstance(adapter, HasExample) else adapter.prepare([payload])
         for size in _sizes(card, sample):
             adapter.read(adapter.forward([sample] * size), [payload] * size)
@@ -50,14 +53,15 @@ def example(card: ModelCard) -> Payload:
             return AudioPayload(samples=(0.1 * np.sin(2 * np.pi * 120 * moments)).astype(np.float32))
 
 
+def _encoded(payload: ImagePayload) -> Payload:
+    from models.jpeg_decoder import a_jpeg  # brings torch, which not every family needs
+
+    return replace(a_jpeg(payload.image_rgb), prompts=payload.prompts)
+
+
 def _sizes(card: ModelCard, sample: Sample) -> Iterator[int]:
     yield 1
     if card.options.get("compile"):
         yield from (2, 3)
-    if not card.num_gpus:
-        return
-    most = min(card.limits.max_items, card.limits.max_cost / max(sample.cost, 1e-9))
-    for power in itertools.count(1):
-        if 2**power > most:
-            return
-        yield 2**power
+    if card.num_gpus:
+        yield from card.limits.batch_sizes(cost=sample.cost)[1:]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from models import weights
-from models.adapter import load
+from models.adapter import decodes_jpegs, load
 from models.card import ModelCard
 from models.engine import Engine
 from models.errors import ModelError
@@ -29,9 +29,8 @@ def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[E
     adapter = load(card, found.path)
     warm_up(adapter, card)
     use = ModelUse(name=card.name, version=card.version, weights_digest=found.digest, config_digest=card.digest())
-    engine = Engine(
-        adapter, decode=partial(decode, limits=media), limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus))
-    )
+    decoder = partial(decode, limits=media, keeps_jpegs=decodes_jpegs(adapter))
+    engine = Engine(adapter, decode=decoder, limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus)))
     return engine, use
 
 

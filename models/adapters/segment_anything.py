@@ -22,13 +22,16 @@ from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
+from models.graphs import CudaRecorder, are_wanted, graph_part
+from models.jpeg_decoder import JpegDecoder, decoded
 from models.networks.sam import VARIANTS, SamSizes, build_network
 from models.networks.sam_attention import fuse_attention
 from models.networks.sam_decoding import decode
 from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import Annotation, BoxPrompt, ImagePayload, Payload, PointPrompt, Prediction
+from models.types import Annotation, BoxPrompt, EncodedJpeg, Payload, Picture, PointPrompt, Prediction
+from models.upload import Upload
 
 _PROMPTS_PER_PASS = 64
 
@@ -46,6 +49,8 @@ class Options:
     stability_score_thresh: NonNegativeFloat = 0.95
     box_nms_thresh: NonNegativeFloat = 0.7
     compile: bool = False
+    graphs: bool = False
+    decode_on_device: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,11 @@ class Prompted:
 class SquareImage:
     """An image resized to fit the network's square of side S, and what is asked about it.
 
-    ``pixels`` is (3, S, S) float32, normalised and padded; on the way to a GPU it is (3, h, w) uint8, neither. No
-    prompts stand for everything in the image. ``size_hw`` is the original image's.
+    ``pixels`` is (3, S, S) float32, normalised and padded; on the way to a GPU it is (3, h, w) uint8, neither, or the
+    JPEG of any size. No prompts stand for everything in the image. ``size_hw`` is the original image's.
     """
 
-    pixels: torch.Tensor
+    pixels: Upload | EncodedJpeg
     side_px: int
     content_hw: tuple[int, int]
     size_hw: tuple[int, int]
@@ -123,29 +128,40 @@ class SegmentAnything:
         self._side = network.image_encoder.img_size
         self._mean, self._std = (network.get_buffer(name).cpu() for name in ("pixel_mean", "pixel_std"))
         self._options = options_of(card, Options)
+        self._jpegs = JpegDecoder(device=self._device) if self._options.decode_on_device else None
         fuse_attention(network)
         # The decoder is cheap and judges its own masks: it stays in fp32.
         compute_in(half_dtype(card, device=self._device), network.image_encoder, device=self._device)
-        if self._options.compile:
+        if are_wanted(asked=self._options.graphs, device=self._device):
+            sizes = card.limits.batch_sizes(cost=self._side**2 / 1e6)
+            graph_part(network.image_encoder, sizes, record=CudaRecorder(), is_compiled=self._options.compile)
+        elif self._options.compile:
             compile_part(network.image_encoder)
 
-    def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
-        return [self._sample(_image(payload)) for payload in payloads]
+    @property
+    def decodes_jpegs(self) -> bool:
+        return self._jpegs is not None
 
-    def _sample(self, payload: ImagePayload) -> SquareImage:
-        height, width = payload.image_rgb.shape[:2]
+    def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
+        return [self._sample(_picture(payload)) for payload in payloads]
+
+    def _sample(self, picture: Picture) -> SquareImage:
+        height, width = picture.size_hw
         scale = self._side / max(height, width)
         content_hw = (max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1))
         factor = np.array([content_hw[1] / width, content_hw[0] / height])
-        resized = Image.fromarray(payload.image_rgb).resize((content_hw[1], content_hw[0]), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (3, h, w)
         return SquareImage(
-            pixels=self._square(pixels) if self._device == "cpu" else pixels.contiguous().pin_memory(),
+            pixels=picture if isinstance(picture, EncodedJpeg) else self._uploaded(picture.image_rgb, content_hw),
             side_px=self._side,
             content_hw=content_hw,
             size_hw=(height, width),
-            prompts=tuple(_grouped(payload, factor=factor)),
+            prompts=tuple(_grouped(picture, factor=factor)),
         )
+
+    def _uploaded(self, image_rgb: np.ndarray, content_hw: tuple[int, int]) -> Upload:
+        resized = Image.fromarray(image_rgb).resize((content_hw[1], content_hw[0]), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (3, h, w)
+        return Upload(self._square(pixels) if self._device == "cpu" else pixels, device=self._device)
 
     def _square(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised, padded with zeros at the right and the bottom, as SAM was trained."""
@@ -153,14 +169,18 @@ class SegmentAnything:
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
         return functional.pad((pixels - mean) / std, (0, self._side - width, 0, self._side - height))
 
-    def _moved(self, sample: SquareImage) -> torch.Tensor:
-        """The square on the device: a GPU gets bytes out of pinned memory, a quarter of the numbers, and computes them.
+    def _moved(self, batch: Sequence[SquareImage]) -> torch.Tensor:
+        """(B, 3, S, S) on the device: a GPU gets bytes, a quarter of the numbers, and computes them.
 
         Both ways subtract and divide the same float32 numbers; nothing is rounded differently.
         """
-        if self._device == "cpu":
-            return sample.pixels
-        return self._square(sample.pixels.to(self._device, non_blocking=True))
+        sources = decoded([sample.pixels for sample in batch], self._jpegs)
+        return torch.stack([self._taken(own, sample) for own, sample in zip(sources, batch, strict=True)])
+
+    def _taken(self, source: Upload | torch.Tensor, sample: SquareImage) -> torch.Tensor:
+        if isinstance(source, torch.Tensor):
+            return self._square(_resized(source, sample.content_hw))
+        return source.take() if self._device == "cpu" else self._square(source.take())
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[SquareImage]) -> Sequence[Logits | Masks]:
@@ -170,7 +190,7 @@ class SegmentAnything:
         """
         if not batch:
             return []
-        squares = torch.stack([self._moved(sample) for sample in batch])  # (B, 3, S, S)
+        squares = self._moved(batch)  # (B, 3, S, S)
         with tensor_cores(self._card):
             embeddings = self._network.image_encoder(squares)  # (B, C, S/p, S/p)
             answers = self._prompted(embeddings, batch)
@@ -258,13 +278,12 @@ class SegmentAnything:
     @torch.inference_mode()
     def read(self, raw: Sequence[Logits | Masks], payloads: Sequence[Payload]) -> list[Prediction]:
         drawn = (found if isinstance(found, Masks) else self._outlined(found) for found in raw)
-        return [self._prediction(masks, _image(payload)) for masks, payload in zip(drawn, payloads, strict=True)]
+        return [self._prediction(masks, _picture(payload)) for masks, payload in zip(drawn, payloads, strict=True)]
 
-    def _prediction(self, masks: Masks, payload: ImagePayload) -> Prediction:
+    def _prediction(self, masks: Masks, payload: Picture) -> Prediction:
         if not np.isfinite(masks.predicted_ious).all():
             raise ItemError("model_failed", "the segmenter gave numbers that are not finite for this image")
         scores = masks.predicted_ious.clip(0.0, 1.0)
-        size_hw = (payload.image_rgb.shape[0], payload.image_rgb.shape[1])
         asked: Sequence[BoxPrompt | PointPrompt] = [*payload.prompts.boxes, *payload.prompts.points]
         annotations, unanswered = list[Annotation](), 0
         for index, prompt in enumerate(asked or [BoxPrompt(xyxy=(0.0, 0.0, 0.0, 0.0))] * len(scores)):
@@ -275,7 +294,9 @@ class SegmentAnything:
                 unanswered += 1
                 continue
             iou = float(masks.predicted_ious[index])
-            annotations.append(_annotation(len(annotations), prompt, outline, label=label, size_hw=size_hw, iou=iou))
+            annotations.append(
+                _annotation(len(annotations), prompt, outline, label=label, size_hw=payload.size_hw, iou=iou)
+            )
         found = {
             "min_score": scores,
             "stability_min": np.array([outline.stability for outline in masks.outlines]),
@@ -344,15 +365,21 @@ def _annotation(
     )
 
 
-def _image(payload: Payload) -> ImagePayload:
-    if not isinstance(payload, ImagePayload):
+def _resized(pixels: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    """(3, H, W) uint8 wherever it lies, resized there as Pillow does it: (3, h, w) float32 of whole numbers."""
+    smooth = functional.interpolate(pixels[None].float(), size_hw, mode="bilinear", antialias=True)[0]
+    return smooth.round().clamp(0.0, 255.0)
+
+
+def _picture(payload: Payload) -> Picture:
+    if not isinstance(payload, Picture):
         raise ItemError("wrong_media", f"got {type(payload).__name__}; a segmenter labels images")
     return payload
 
 
-def _grouped(payload: ImagePayload, *, factor: np.ndarray) -> Iterator[Prompted]:
+def _grouped(payload: Picture, *, factor: np.ndarray) -> Iterator[Prompted]:
     """The payload's prompts scaled by the (2,) factor: all boxes together, and points with others of their number."""
-    size = (payload.image_rgb.shape[1], payload.image_rgb.shape[0])
+    size = (payload.size_hw[1], payload.size_hw[0])
     boxes, points = payload.prompts.boxes, payload.prompts.points
     if boxes:
         corners = np.array([_valid_box(prompt, size=size) for prompt in boxes])
@@ -405,7 +432,8 @@ def load(card: ModelCard, folder: Path) -> SegmentAnything:
     Its sizes come from the option ``variant`` (vit_b, vit_l, vit_h), else from config.json beside the weights, else
     from the width of the encoder in the weights. The other options steer how everything in an image is found; they
     bear the names that segment_anything's SamAutomaticMaskGenerator gives them; but ``compile`` (false) builds kernels
-    for the encoder with torch.compile.
+    for the encoder with torch.compile, ``graphs`` (false) replays it as CUDA graphs, and ``decode_on_device`` (false)
+    leaves JPEGs to the device.
 
     Raises:
         ModelError: the weights are missing, hold more than tensors, or do not fit.

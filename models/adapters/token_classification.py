@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.errors import ItemError, ModelError
+from models.graphs import CudaRecorder, Graphs, Recorder, are_wanted, graph_part
 from models.passes import Pass, PassLimits, cut
 from models.precision import half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
@@ -35,6 +36,7 @@ _PASSES = {
     "cpu": PassLimits(most_tokens=1024, pass_tokens=32),
     "cuda": PassLimits(most_tokens=16_384, pass_tokens=2048, multiple=8),
 }
+_GRAPH_TOKENS = 2048  # beyond them kernels take longer than their launch (see pass_tokens), and padding costs more
 _NO_LIMIT, _SMALLEST_WINDOW = 1 << 30, 8
 _BERT_LARGE: dict[str, Any] = {
     "model_type": "bert",
@@ -49,11 +51,15 @@ _BERT_LARGE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The longest input in tokens, how many of them neighbouring windows share, and whether to compile the network."""
+    """The longest input in tokens, and how many of them neighbouring windows share.
+
+    And whether to compile the network, and whether short passes replay CUDA graphs.
+    """
 
     window_tokens: Annotated[int, Field(ge=_SMALLEST_WINDOW)] = 512
     stride_tokens: NonNegativeInt = 64
     compile: bool = False
+    graphs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +134,27 @@ class TokenClassifier:
         special = len(self._before) + len(self._after)
         self._size -= special
         self._passes = _PASSES[self._device]
-        if options_of(card, Options).compile:
+        self._graphs: Graphs | None = None
+        options = options_of(card, Options)
+        if are_wanted(asked=options.graphs, device=self._device):
+            self.record_graphs(CudaRecorder(), is_compiled=options.compile)
+        elif options.compile:
             compile_part(self._network, is_any_shape=True)
+
+    def record_graphs(self, record: Recorder, *, is_compiled: bool = False) -> None:
+        """Replay passes that are short enough, padded to a power of two in tokens and in windows."""
+        special = len(self._before) + len(self._after)
+        lengths = (2**power - special for power in range(_SMALLEST_WINDOW.bit_length(), 16))
+        shorter = (length for length in lengths if 0 < length < self._size)
+        self._passes = replace(self._passes, lengths=(*shorter, self._size))
+        self._graphs = graph_part(
+            self._network,
+            [2**power for power in range(_GRAPH_TOKENS.bit_length())],
+            record=record,
+            is_compiled=is_compiled,
+            is_any_shape=True,
+            most_numbers=_GRAPH_TOKENS,
+        )
 
     def prepare(self, payloads: Sequence[Payload]) -> list[TokenizedText]:
         return [self._tokenized(payload) for payload in payloads]
@@ -147,7 +172,12 @@ class TokenClassifier:
     def padded_cost(self, batch: Sequence[TokenizedText]) -> float:
         """Tokens that ``forward`` computes for the batch, padding among them; without padding it is the cost."""
         lengths = [end - start for text in batch for start, end in text.windows]
-        return float(sum(chunk.tokens for chunk in cut(lengths, self._passes)))
+        return float(sum(chunk.length * self._rows(chunk) for chunk in cut(lengths, self._passes)))
+
+    def _rows(self, own: Pass) -> int:
+        """How many windows are computed for those of a pass."""
+        rows, tokens_each = len(own.indices), len(self._before) + own.length + len(self._after)
+        return rows if self._graphs is None else self._graphs.padded_rows(rows, numbers_each=tokens_each)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[TokenizedText]) -> Tagged:
@@ -269,7 +299,8 @@ def load(card: ModelCard, folder: Path) -> TokenClassifier:
     """Reads a token classifier as Hugging Face saves it: config.json, safetensors weights, a fast tokenizer.
 
     Options: ``window_tokens`` (512) is the longest input; a longer text is cut into windows that share
-    ``stride_tokens`` (64, at most a quarter of a window). ``compile`` (false) builds kernels with torch.compile.
+    ``stride_tokens`` (64, at most a quarter of a window). ``compile`` (false) builds kernels with torch.compile;
+    ``graphs`` (false) replays short passes as CUDA graphs.
 
     Raises:
         ModelError: there are no weights, or only pickled ones, or they lack the classifier.

@@ -19,9 +19,11 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, Option, options_of, torch_device
 from models.errors import ItemError, ModelError
+from models.jpeg_decoder import JpegDecoder, decoded
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import ImagePayload, Payload, Prediction
+from models.types import EncodedJpeg, Payload, Picture, Prediction
+from models.upload import Upload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +33,17 @@ class Options:
     architecture: str | None = None
     candidate_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     nms_iou: Overlap | None = None
+    decode_on_device: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizedImage:
     """A normalised image at the network's scale: (3, h, w) float32, not yet padded.
 
-    On the way to a GPU that resizes and normalises it, ``pixels`` is the (3, H, W) uint8 original.
+    On the way to a GPU that resizes and normalises it, ``pixels`` is the (3, H, W) uint8 original, or the JPEG of it.
     """
 
-    pixels: torch.Tensor
+    pixels: Upload | EncodedJpeg
     padded_hw: tuple[int, int]
 
     @property
@@ -77,6 +80,7 @@ class TorchvisionDetector:
     def __init__(self, card: ModelCard, network: torch.nn.Module, labels: Sequence[str]) -> None:
         self._card, self._device = card, torch_device(card)
         self._emission = Emission.of(card, labels, nms_iou=options_of(card, Options).nms_iou)
+        self._jpegs = JpegDecoder(device=self._device) if options_of(card, Options).decode_on_device else None
         self._transform = _own_transform(network)
         network.transform = _Stacking(
             min_size=0, max_size=0, image_mean=[], image_std=[], size_divisible=self._transform.size_divisible
@@ -84,30 +88,38 @@ class TorchvisionDetector:
         self._network = network.to(self._device).eval()
         compute_in(half_dtype(card, device=self._device), network.get_submodule("backbone"), device=self._device)
 
-    def prepare(self, payloads: Sequence[Payload]) -> list[ResizedImage]:
-        return [self._resized(_image(payload)) for payload in payloads]
+    @property
+    def decodes_jpegs(self) -> bool:
+        return self._jpegs is not None
 
-    def _resized(self, image_rgb: np.ndarray) -> ResizedImage:
-        pixels = torch.from_numpy(image_rgb).permute(2, 0, 1)  # (3, H, W)
-        padded_hw = self._padded_hw(pixels)
-        if self._device == "cpu":
-            return ResizedImage(pixels=self._numbers(pixels), padded_hw=padded_hw)
-        return ResizedImage(pixels=pixels.contiguous().pin_memory(), padded_hw=padded_hw)
+    def prepare(self, payloads: Sequence[Payload]) -> list[ResizedImage]:
+        return [self._resized(_picture(payload)) for payload in payloads]
+
+    def _resized(self, picture: Picture) -> ResizedImage:
+        padded_hw = self._padded_hw(picture.size_hw)
+        if isinstance(picture, EncodedJpeg):
+            return ResizedImage(pixels=picture, padded_hw=padded_hw)
+        pixels = torch.from_numpy(picture.image_rgb).permute(2, 0, 1)  # (3, H, W)
+        ready = self._numbers(pixels) if self._device == "cpu" else pixels
+        return ResizedImage(pixels=Upload(ready, device=self._device), padded_hw=padded_hw)
 
     def _numbers(self, pixels: torch.Tensor) -> torch.Tensor:
         """(3, H, W) uint8 normalised and resized, wherever it lies: (3, h, w) float32."""
         return self._transform.resize(self._transform.normalize(pixels.float() / 255.0))[0]
 
-    def _padded_hw(self, pixels: torch.Tensor) -> tuple[int, int]:
-        height, width = self._numbers(pixels.to("meta")).shape[1:]  # the size, without the work
+    def _padded_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        unreal = torch.empty((3, *size_hw), dtype=torch.uint8, device="meta")
+        height, width = self._numbers(unreal).shape[1:]  # the size, without the work
         step = self._transform.size_divisible
         return math.ceil(height / step) * step, math.ceil(width / step) * step
 
-    def _moved(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _moved(self, batch: Sequence[ResizedImage]) -> list[torch.Tensor]:
         """On the device. A GPU resizes as the CPU does, in float32 by the same function: within 1e-5."""
-        if self._device == "cpu":
-            return pixels
-        return self._numbers(pixels.to(self._device, non_blocking=True))
+        sources = decoded([sample.pixels for sample in batch], self._jpegs)
+        return [self._taken(own) if isinstance(own, Upload) else self._numbers(own) for own in sources]
+
+    def _taken(self, pixels: Upload) -> torch.Tensor:
+        return pixels.take() if self._device == "cpu" else self._numbers(pixels.take())
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[ResizedImage]) -> list[Found]:
@@ -115,13 +127,12 @@ class TorchvisionDetector:
         indices_of_size = defaultdict[tuple[int, int], list[int]](list)
         for index, sample in enumerate(batch):
             indices_of_size[sample.padded_hw].append(index)
-        found = dict[int, Found]()
+        images, found = self._moved(batch), dict[int, Found]()
         for indices in indices_of_size.values():
-            found |= zip(indices, self._run([batch[index].pixels for index in indices]), strict=True)
+            found |= zip(indices, self._run([images[index] for index in indices]), strict=True)
         return [found[index] for index in range(len(batch))]
 
-    def _run(self, pixels: Sequence[torch.Tensor]) -> list[Found]:
-        images = [self._moved(own) for own in pixels]
+    def _run(self, images: list[torch.Tensor]) -> list[Found]:
         with tensor_cores(self._card):
             answers = self._network(images)
         return [
@@ -135,10 +146,12 @@ class TorchvisionDetector:
         ]
 
     def read(self, raw: Sequence[Found], payloads: Sequence[Payload]) -> list[Prediction]:
-        return [self._prediction(found, _image(payload)) for found, payload in zip(raw, payloads, strict=True)]
+        return [
+            self._prediction(found, _picture(payload).size_hw) for found, payload in zip(raw, payloads, strict=True)
+        ]
 
-    def _prediction(self, found: Found, image_rgb: np.ndarray) -> Prediction:
-        height, width = image_rgb.shape[:2]
+    def _prediction(self, found: Found, size_hw: tuple[int, int]) -> Prediction:
+        height, width = size_hw
         factor = np.array([width / found.size_hw[1], height / found.size_hw[0]] * 2)
         # The network tells the score of one class per box, so the others are unknown and no margin can be read off.
         class_scores = np.zeros((len(found.scores), len(self._emission.labels)))
@@ -146,16 +159,16 @@ class TorchvisionDetector:
         result = prediction(
             Candidates(boxes_xyxy=found.boxes_xyxy * factor, class_scores=class_scores),
             self._emission,
-            size_hw=(height, width),
+            size_hw=size_hw,
         )
         known = {name: value for name, value in result.signals.items() if name != "margin_max"}
         return Prediction(annotations=result.annotations, signals=known)
 
 
-def _image(payload: Payload) -> np.ndarray:
-    if not isinstance(payload, ImagePayload):
+def _picture(payload: Payload) -> Picture:
+    if not isinstance(payload, Picture):
         raise ItemError("wrong_media", f"got {type(payload).__name__}; a detector labels images")
-    return payload.image_rgb
+    return payload
 
 
 def _own_transform(network: torch.nn.Module) -> GeneralizedRCNNTransform:
@@ -170,7 +183,8 @@ def load(card: ModelCard, folder: Path) -> TorchvisionDetector:
 
     labels.json lists the name of each class, the background first; without it, 91 COCO categories are expected.
     Options: ``architecture`` names one of torchvision's detectors; ``candidate_score`` is the lowest score that counts
-    as a possible miss (left out: torchvision's own); ``nms_iou`` removes more duplicates than torchvision does.
+    as a possible miss (left out: torchvision's own); ``nms_iou`` removes more duplicates than torchvision does;
+    ``decode_on_device`` (false) leaves JPEGs to the device.
 
     Raises:
         ModelError: the architecture is unknown, there are no weights, they hold code, or they do not fit.

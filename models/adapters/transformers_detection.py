@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
@@ -16,10 +17,13 @@ from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.errors import ItemError, ModelError
-from models.pixel_stages import as_numbers, can_be_split, resized_bytes
+from models.graphs import CudaRecorder, are_wanted, graph_part
+from models.jpeg_decoder import JpegDecoder, decoded
+from models.pixel_stages import as_numbers, can_be_split, fixed_size_hw, resized_bytes
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.pretrained import network_of, processor_of
-from models.types import ImagePayload, Payload, Prediction
+from models.types import EncodedJpeg, Payload, Picture, Prediction
+from models.upload import Upload
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -33,27 +37,31 @@ _INPUT_SIZE_HW = (640, 640)
 class Options:
     """Above which overlap a box of the same label is taken for a better one's duplicate; by default above none.
 
-    And whether to compile the backbone.
+    And whether to compile the backbone, whether it replays CUDA graphs, and whether JPEGs are decoded on the device.
     """
 
     nms_iou: Overlap | None = None
     compile: bool = False
+    graphs: bool = False
+    decode_on_device: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelSample:
-    """An image at the network's size: (3, h, w), and its (h, w) mask where the family wants one.
+    """An image at the network's size_hw: (3, h, w), and its (h, w) mask where the family wants one.
 
-    float32 as the network takes them, or uint8 on the way to a GPU that computes them.
+    float32 as the network takes them, or uint8 on the way to a device that computes them; or the JPEG of any size, on
+    the way to a device that does all of it.
     """
 
-    pixels: torch.Tensor
-    mask: torch.Tensor | None
+    pixels: Upload | EncodedJpeg
+    size_hw: tuple[int, int]
+    mask: torch.Tensor | None = None
 
     @property
     def cost(self) -> float:
         """Megapixels of model input."""
-        return self.pixels[0].numel() / 1e6
+        return math.prod(self.size_hw) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +80,33 @@ class TransformersDetector:
         torch.nn.Module.to(network, device=self._device).eval()
         compute_in(half_dtype(card, device=self._device), _backbone(network), device=self._device)
         self._network = network
-        self._is_split = self._device == "cuda" and can_be_split(processor)
+        options = options_of(card, Options)
+        self._is_split = (self._device == "cuda" or options.decode_on_device) and can_be_split(processor)
+        self._size_hw = fixed_size_hw(processor) if self._is_split else None
+        self._jpegs = self._decoder() if options.decode_on_device else None
         self._has_no_object = network.config.model_type in _SOFTMAX
         names = sorted((network.config.id2label or {}).items())
-        self._emission = Emission.of(card, [name for _, name in names], nms_iou=options_of(card, Options).nms_iou)
-        if options_of(card, Options).compile:
+        self._emission = Emission.of(card, [name for _, name in names], nms_iou=options.nms_iou)
+        if are_wanted(asked=options.graphs, device=self._device):
+            self._record_graphs(is_compiled=options.compile)
+        elif options.compile:
             compile_part(_backbone(network))
+
+    def _record_graphs(self, *, is_compiled: bool) -> None:
+        backbone = _backbone(self._network)
+        if self._size_hw is None or backbone is self._network:
+            raise ModelError("bad_card", f"'{self.card.name}' has no backbone of a fixed size, so graphs must be off")
+        sizes = self.card.limits.batch_sizes(cost=math.prod(self._size_hw) / 1e6)
+        graph_part(backbone, sizes, record=CudaRecorder(), is_compiled=is_compiled)
+
+    def _decoder(self) -> JpegDecoder:
+        if self._size_hw is None:
+            raise ModelError("bad_card", f"'{self.card.name}' has no fixed input size, so decode_on_device must be off")
+        return JpegDecoder(device=self._device)
+
+    @property
+    def decodes_jpegs(self) -> bool:
+        return self._jpegs is not None
 
     def with_min_score(self, min_score: float) -> TransformersDetector:
         """The same network, emitting boxes from another score on."""
@@ -89,14 +118,19 @@ class TransformersDetector:
         return other
 
     def prepare(self, payloads: Sequence[Payload]) -> list[PixelSample]:
-        return [self._sample(_image(payload)) for payload in payloads]
+        return [self._sample(_picture(payload)) for payload in payloads]
 
-    def _sample(self, image_rgb: np.ndarray) -> PixelSample:
+    def _sample(self, picture: Picture) -> PixelSample:
+        if isinstance(picture, EncodedJpeg):
+            return PixelSample(pixels=picture, size_hw=self._size_hw or picture.size_hw)
         if self._is_split:
-            return PixelSample(pixels=resized_bytes(self._processor, image_rgb).pin_memory(), mask=None)
-        ready = self._processor(images=[image_rgb], return_tensors="pt", input_data_format="channels_last")
-        mask = ready.get("pixel_mask")
-        return PixelSample(pixels=ready["pixel_values"][0], mask=None if mask is None else mask[0])
+            return self._uploaded(resized_bytes(self._processor, picture.image_rgb))
+        ready = self._processor(images=[picture.image_rgb], return_tensors="pt", input_data_format="channels_last")
+        return self._uploaded(ready["pixel_values"][0], ready.get("pixel_mask", [None])[0])
+
+    def _uploaded(self, pixels: torch.Tensor, mask: torch.Tensor | None = None) -> PixelSample:
+        size_hw = (pixels.shape[1], pixels.shape[2])
+        return PixelSample(pixels=Upload(pixels, device=self._device), size_hw=size_hw, mask=mask)
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[PixelSample]) -> Queries:
@@ -105,9 +139,9 @@ class TransformersDetector:
         Families with a fixed input size need one. The others are never padded to a common size, because padding
         moves their scores.
         """
-        indices_of_size = defaultdict[torch.Size, list[int]](list)
+        indices_of_size = defaultdict[tuple[int, int], list[int]](list)
         for index, sample in enumerate(batch):
-            indices_of_size[sample.pixels.shape].append(index)
+            indices_of_size[sample.size_hw].append(index)
         scores, boxes = [np.empty(0)] * len(batch), [np.empty(0)] * len(batch)
         for indices in indices_of_size.values():
             for index, own_scores, own_boxes in zip(indices, *self._run([batch[i] for i in indices]), strict=True):
@@ -125,21 +159,24 @@ class TransformersDetector:
         scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
         return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy()
 
-    def _stacked(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(B, 3, h, w) float32 on the device; bytes are copied one by one out of pinned memory, without waiting."""
-        stacked = torch.stack([image.to(self._device, non_blocking=True) for image in pixels])
+    def _stacked(self, pixels: Sequence[Upload | EncodedJpeg]) -> torch.Tensor:
+        """(B, 3, h, w) float32 on the device."""
+        sources = decoded(pixels, self._jpegs)
+        stacked = torch.stack(
+            [own.take() if isinstance(own, Upload) else resized_bytes(self._processor, own) for own in sources]
+        )
         return as_numbers(self._processor, stacked) if self._is_split else stacked
 
     def read(self, raw: Queries, payloads: Sequence[Payload]) -> list[Prediction]:
         rows = zip(raw.class_scores, raw.boxes_cxcywh, payloads, strict=True)
-        return [self._prediction(scores, boxes, _image(payload)) for scores, boxes, payload in rows]
+        return [self._prediction(scores, boxes, _picture(payload).size_hw) for scores, boxes, payload in rows]
 
-    def _prediction(self, class_scores: np.ndarray, boxes_cxcywh: np.ndarray, image_rgb: np.ndarray) -> Prediction:
-        height, width = image_rgb.shape[:2]
+    def _prediction(self, class_scores: np.ndarray, boxes_cxcywh: np.ndarray, size_hw: tuple[int, int]) -> Prediction:
+        height, width = size_hw
         centre, size = boxes_cxcywh[:, :2].astype(np.float64), boxes_cxcywh[:, 2:].astype(np.float64)
         boxes = np.concatenate([centre - size / 2.0, centre + size / 2.0], axis=1) * (width, height, width, height)
         columns = class_scores[:, : len(self._emission.labels)]
-        return prediction(Candidates(boxes_xyxy=boxes, class_scores=columns), self._emission, size_hw=(height, width))
+        return prediction(Candidates(boxes_xyxy=boxes, class_scores=columns), self._emission, size_hw=size_hw)
 
 
 def _backbone(network: torch.nn.Module) -> torch.nn.Module:
@@ -147,17 +184,18 @@ def _backbone(network: torch.nn.Module) -> torch.nn.Module:
     return getattr(getattr(network, "model", None), "backbone", network)
 
 
-def _image(payload: Payload) -> np.ndarray:
-    if not isinstance(payload, ImagePayload):
+def _picture(payload: Payload) -> Picture:
+    if not isinstance(payload, Picture):
         raise ItemError("wrong_media", f"got {type(payload).__name__}; a detector labels images")
-    return payload.image_rgb
+    return payload
 
 
 def load(card: ModelCard, folder: Path) -> TransformersDetector:
     """Reads a detector as Hugging Face saves it: config.json, preprocessor_config.json, safetensors weights.
 
     Options: ``nms_iou`` removes boxes of the same label that overlap a better one by more than this. ``compile``
-    (false) builds kernels for the backbone with torch.compile.
+    (false) builds kernels for the backbone with torch.compile; ``graphs`` (false) replays it as CUDA graphs, and
+    ``decode_on_device`` (false) leaves JPEGs to the device, both for networks of a fixed input size.
 
     Raises:
         ModelError: there are no weights, or only pickled ones, or they do not fit the network.

@@ -6,15 +6,15 @@ from typing import assert_never
 
 from models.media import image, text
 from models.media.limits import MediaLimits
-from models.types import AudioPayload, Content, ImagePayload, Payload, TextPayload
+from models.types import AudioPayload, Content, EncodedJpeg, ImagePayload, Payload, TextPayload
 
 __all__ = ["MediaLimits", "decode", "image_size_hw"]
 
 image_size_hw = image.size_hw
 
 
-def decode(content: Content, limits: MediaLimits = MediaLimits()) -> Payload:
-    """Decode an item's bytes.
+def decode(content: Content, limits: MediaLimits = MediaLimits(), *, keeps_jpegs: bool = False) -> Payload:
+    """Decode an item's bytes; with ``keeps_jpegs``, plain JPEGs are only checked, for a model that decodes them.
 
     Whatever the bytes are, the only exception is ItemError, and sizes are checked before memory is spent on them. Safe
     to call from several threads at once.
@@ -24,6 +24,8 @@ def decode(content: Content, limits: MediaLimits = MediaLimits()) -> Payload:
     """
     match content.media:
         case "image":
+            if keeps_jpegs and (size_hw := image.plain_jpeg_size_hw(content.data, limits)) is not None:
+                return EncodedJpeg(data=content.data, size_hw=size_hw, prompts=content.prompts)
             return ImagePayload(image_rgb=image.decode(content.data, limits), prompts=content.prompts)
         case "audio":
             from models.media import audio  # brings FFmpeg and a resampler, which images and texts do without

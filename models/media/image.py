@@ -18,7 +18,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _WANTED = f"wanted one of {', '.join(FORMATS)}"
 # Every scan of a progressive JPEG passes over all pixels again; encoders write about ten.
 _MAX_JPEG_SCANS = 200
-_JPEG_SCAN = b"\xff\xda"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_SUBSAMPLINGS = ("444", "422", "420")
 _GIF_FRAME = b"\0\x2c"  # the end of the block before, and a frame's separator
 
 
@@ -71,6 +72,26 @@ def size_hw(data: bytes, limits: MediaLimits) -> tuple[int, int]:
     except Exception:  # decode says why
         height, width = decode(data, limits).shape[:2]
         return height, width
+
+
+def plain_jpeg_size_hw(data: bytes, limits: MediaLimits) -> tuple[int, int] | None:
+    """The size of a JPEG that any decoder reads alike; None for whatever ``decode`` must see, or must refuse.
+
+    It is upright, in the usual colours, complete to its last marker, and within the limits. What lies between the
+    markers is not looked at.
+    """
+    _silence_pillow()
+    try:
+        with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+            _refuse_bombs(image, data, limits)
+            if image.format != "JPEG" or image.mode != "RGB" or not _is_upright(image):
+                return None
+            size_hw = (image.height, image.width)
+            *coded_hw, colours, subsampling = simplejpeg.decode_jpeg_header(data)
+            is_usual = (*coded_hw, colours) == (*size_hw, "YCbCr") and subsampling in _SUBSAMPLINGS
+            return size_hw if is_usual and data.endswith(_JPEG_END) else None
+    except Exception:  # decode says why
+        return None
 
 
 def _silence_pillow() -> None:

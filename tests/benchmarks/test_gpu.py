@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import gpu, gpu_workload
 from benchmarks.gpu import GpuReport
+from models.types import Task
 
 pytestmark = pytest.mark.timeout(400)  # two whole runs; on a machine whose memory others use up they are slow
 
@@ -26,7 +27,8 @@ def report() -> GpuReport:
 
 
 def test_every_part_is_measured(report: GpuReport) -> None:
-    left_out = {"speech: precision", *(f"{task}: compiled" for task in gpu_workload.TASKS)}
+    on_cuda_only = {f"{task}: {option}" for task in gpu_workload.TASKS for option in ("graphs", "compiled")}
+    left_out = {"speech: precision", *on_cuda_only}
 
     assert report.skipped.keys() == left_out
     assert report.models.keys() == set(gpu_workload.TASKS)
@@ -52,9 +54,18 @@ def test_work_is_counted_and_set_against_the_ceiling(report: GpuReport) -> None:
 
 def test_half_precision_on_a_cpu_changes_no_score(report: GpuReport) -> None:
     for task in ("detection", "segmentation", "ner"):
-        [drift] = report.models[task].drifts
-        assert (drift.precision, drift.largest) == ("bf16", 0.0)
+        drift = report.models[task].drifts[0]
+        assert (drift.what, drift.largest) == ("bf16", 0.0)
         assert drift.scores > 0
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_decoding_on_the_device_is_set_against_decoding_by_threads(report: GpuReport, task: Task) -> None:
+    model = report.models[task]
+    assert model.decoder is not None
+    assert model.decoder.items > 0
+    assert model.decoder.on_device_over_threads > 0.0
+    assert (model.drifts[1].what, model.drifts[1].largest < 0.02) == ("jpegs on the device", True)
 
 
 def test_the_report_can_be_stored_and_shown(report: GpuReport) -> None:
@@ -73,7 +84,7 @@ def test_no_part_begins_once_the_time_is_spent() -> None:
 
     assert report.models == {}
     assert set(report.skipped.values()) == {"the 1 s were spent"}
-    assert len(report.skipped) == 1 + 3 * len(gpu_workload.TASKS)
+    assert len(report.skipped) == 1 + 4 * len(gpu_workload.TASKS) + len(("detection", "segmentation"))
 
 
 def test_missing_libraries_cost_only_what_needs_them() -> None:

@@ -30,7 +30,10 @@ class Sample:
 
 @dataclass
 class Echo:
-    """Labels a text with itself. "bad" fails, "lost" gets no prediction; while ``gate`` is closed, forward waits."""
+    """Labels a text with itself; while ``gate`` is closed, forward waits.
+
+    "bad" fails, "too large" finds no memory to be prepared in, "lost" gets no prediction.
+    """
 
     gate: threading.Event = field(default_factory=threading.Event)
     most_items: int | None = None  # of a batch, before the device's memory is full
@@ -39,6 +42,8 @@ class Echo:
     forward_threads: set[str] = field(default_factory=set)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[Sample]:
+        if any(isinstance(payload, TextPayload) and payload.text == "too large" for payload in payloads):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return [Sample(payload.text) for payload in payloads if isinstance(payload, TextPayload)]
 
     def forward(self, batch: Sequence[Sample]) -> list[str]:
@@ -196,6 +201,18 @@ async def test_an_item_that_cannot_be_decoded_wakes_another_thread_for_the_room_
 
     assert isinstance(answers[0], ItemError)
     assert is_woken
+
+
+async def test_an_item_that_finds_no_memory_to_be_prepared_in_says_so_alone() -> None:
+    adapter = Echo()
+    adapter.gate.set()
+
+    async with engine_over(adapter) as engine:
+        answers = await ask_all(engine, ["a", "too large"])
+
+    assert label(answers[0]) == "a"
+    assert isinstance(answers[1], ItemError)
+    assert answers[1].code == "out_of_memory"
 
 
 async def test_a_full_queue_sheds() -> None:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models.adapter import HasExample, load
 from models.card import BatchLimits, ModelCard, read_card
 from models.errors import ModelError
+from models.types import EncodedJpeg, Payload
 from models.warm_up import example, warm_up
 from tests.models.test_engine import Echo
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "demo" / "weights"
 A_CARD = ModelCard(name="echo", task="ner", adapter="token_classification", weights="unused")
 EIGHT_TO_A_BATCH = BatchLimits(max_items=100, max_cost=8.9 * 93)
+
+
+class Recorder:
+    """Another adapter that remembers what it was given to prepare."""
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter, self.decodes_jpegs = adapter, adapter.decodes_jpegs
+        self.forward, self.read = adapter.forward, adapter.read
+        self.prepared: list[Payload] = []
+
+    def prepare(self, payloads: Sequence[Payload]) -> list[Any]:
+        self.prepared += payloads
+        return self._adapter.prepare(payloads)
 
 
 def an_echo() -> Echo:
@@ -46,6 +62,16 @@ def test_a_compiled_network_is_built_for_one_two_and_any_number() -> None:
     warm_up(adapter, replace(A_CARD, options={"compile": True}))
 
     assert [len(batch) for batch in adapter.batches] == [1, 2, 3]
+
+
+def test_a_model_that_decodes_jpegs_is_given_one() -> None:
+    card = read_card(WEIGHTS / "detection" / "card.yaml")
+    card = replace(card, options=card.options | {"decode_on_device": True})
+    adapter = Recorder(load(card, WEIGHTS / "detection"))
+
+    warm_up(adapter, card)
+
+    assert [type(payload) for payload in adapter.prepared] == [EncodedJpeg]
 
 
 def test_speech_hears_a_window_of_its_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,18 @@ from segment_anything.modeling import image_encoder
 from models import cuda_libraries, profile
 from models.adapter import Adapter, build_random, load
 from models.adapters.segment_anything import Masks
-from models.card import ModelCard, Precision, read_card
+from models.card import BatchLimits, ModelCard, Precision, read_card
 from models.demo.evaluate_language import held_out_clips
 from models.demo.sentences import held_out_texts
-from models.errors import ModelError
-from models.media import MediaLimits
+from models.errors import ItemError, ModelError
+from models.graphs import Graphs
+from models.jpeg_decoder import JpegDecoder, a_jpeg
+from models.media import MediaLimits, decode
 from models.memory import TorchMemory
 from models.networks.sam_attention import _Positions, attend_with_wider_heads
-from models.types import Payload, Prediction, Task, TextPayload
+from models.types import Content, EncodedJpeg, Payload, Prediction, Task, TextPayload
+from models.upload import Upload
+from models.warm_up import warm_up
 from pipelines.profiling import Assignment, measured_apart
 from serving.demo import DROP
 from serving.settings import load as load_settings
@@ -35,6 +41,7 @@ from tests.models.adapters.vision import (
     predict,
     random_batches,
 )
+from tests.models.media.files import a_jpeg_without
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -140,9 +147,9 @@ def test_a_detector_computes_its_pixels_on_the_device_as_the_cpu_does() -> None:
 
     samples = adapter.prepare(payloads)
 
-    assert all(sample.pixels.dtype == torch.uint8 and sample.pixels.is_pinned() for sample in samples)
+    assert all(sample.pixels.on_host.dtype == torch.uint8 and sample.pixels.is_ahead for sample in samples)
     found = adapter._stacked([sample.pixels for sample in samples]).cpu()
-    torch.testing.assert_close(found, torch.stack([sample.pixels for sample in on_cpu]), rtol=0.0, atol=1e-6)
+    torch.testing.assert_close(found, torch.stack([sample.pixels.on_host for sample in on_cpu]), rtol=0.0, atol=1e-6)
 
 
 def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
@@ -159,8 +166,137 @@ def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
 
     [sample] = adapter.prepare([a_picture(0)])
 
-    assert (sample.padded_hw, sample.pixels.dtype) == (wanted.padded_hw, torch.uint8)
-    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels, rtol=0.0, atol=1e-5)
+    assert (sample.padded_hw, sample.pixels.on_host.dtype) == (wanted.padded_hw, torch.uint8)
+    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels.on_host, rtol=0.0, atol=1e-5)
+
+
+def a_tensor(*, mebibytes: int = 1) -> torch.Tensor:
+    return torch.randint(0, 256, (mebibytes, 1024, 1024), dtype=torch.uint8)
+
+
+def test_an_upload_arrives_while_the_network_computes() -> None:
+    tensor = a_tensor()
+    Upload(tensor, device="cuda").take()  # reserves memory, which would wait for the device
+    has_computed = torch.cuda.Event()
+    torch.cuda.synchronize()
+    torch.cuda._sleep(2_000_000_000)  # cycles: about a second
+    has_computed.record()
+
+    upload = Upload(tensor, device="cuda")
+
+    assert upload._ahead is not None
+    upload._ahead[1].synchronize()
+    assert not has_computed.query()
+    assert torch.equal(upload.take().cpu(), tensor)
+
+
+def test_what_was_uploaded_lives_until_the_network_has_read_it() -> None:
+    wanted = a_tensor()
+    taken = Upload(wanted, device="cuda").take()
+    torch.cuda._sleep(500_000_000)
+    read = taken.clone()
+    del taken
+
+    others = [Upload(a_tensor(), device="cuda") for _ in range(8)]  # would be given its memory
+
+    assert torch.equal(read.cpu(), wanted)
+    assert all(other.is_ahead for other in others)
+
+
+def test_a_dropped_upload_leaves_nothing_on_the_device() -> None:
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    upload = Upload(a_tensor(mebibytes=8), device="cuda")
+    while_it_waits = torch.cuda.memory_allocated()
+
+    del upload
+
+    assert (while_it_waits - before, torch.cuda.memory_allocated() - before) == (8 * 2**20, 0)
+
+
+def test_a_batch_that_runs_again_is_copied_again() -> None:
+    upload = Upload(a_tensor(), device="cuda")
+
+    first, second = upload.take(), upload.take()
+
+    assert first.data_ptr() != second.data_ptr()
+    assert torch.equal(first, second)
+
+
+def test_a_full_device_leaves_the_upload_in_pinned_memory() -> None:
+    tensor = a_tensor(mebibytes=8)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(torch.cuda.memory_reserved() / torch.cuda.mem_get_info()[1])
+    try:
+        upload = Upload(tensor, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+    assert not upload.is_ahead
+    assert upload.on_host.is_pinned()
+    assert torch.equal(upload.take().cpu(), tensor)
+
+
+def test_a_large_upload_waits_for_its_batch() -> None:
+    assert not Upload(a_tensor(mebibytes=17), device="cuda").is_ahead
+
+
+def a_jpeg_of(number: int) -> EncodedJpeg:
+    payload = a_boxed_picture(number)
+    return replace(a_jpeg(payload.image_rgb), prompts=payload.prompts)
+
+
+def as_decoded(jpeg: EncodedJpeg) -> Payload:
+    return decode(Content(media="image", data=jpeg.data, prompts=jpeg.prompts))
+
+
+def test_the_device_decodes_jpegs_to_nearly_the_pixels_of_the_cpu() -> None:
+    jpegs = [a_jpeg_of(number) for number in range(8)]
+
+    images = JpegDecoder(device="cuda").decode(jpegs)
+
+    for image, wanted in zip(images, JpegDecoder(device="cpu").decode(jpegs), strict=True):
+        assert image.is_cuda
+        gaps = (image.cpu().float() - wanted.float()).abs()
+        assert float(gaps.mean()) < 2.0  # the decoders fill in colours between samples in different ways
+
+
+def test_jpegs_are_decoded_into_memory_that_nobody_reads() -> None:
+    jpegs = [a_jpeg_of(number) for number in range(8)]
+    decoder = JpegDecoder(device="cuda")
+    wanted = [image.cpu() for image in decoder.decode(jpegs)]
+    for _ in range(20):
+        images = decoder.decode(jpegs)
+        torch.cuda._sleep(50_000_000)
+        read = [image.clone() for image in images]  # after the sleep, when the next call has decoded already
+        del images
+        decoder.decode(jpegs[::-1])
+
+        assert all(torch.equal(one.cpu(), other) for one, other in zip(read, wanted, strict=True))
+
+
+def test_a_jpeg_that_the_device_cannot_read_fails_alone() -> None:
+    damaged = EncodedJpeg(data=a_jpeg_without(0xDB), size_hw=(48, 64))
+    decoder = JpegDecoder(device="cuda")
+
+    with pytest.raises(ItemError) as caught:
+        decoder.decode([a_jpeg_of(0), damaged])
+
+    assert caught.value.code == "unreadable_image"
+    assert decoder.decode([a_jpeg_of(0)])[0].is_cuda
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_model_that_decodes_on_the_device_finds_what_it_finds_in_pixels(task: str) -> None:
+    jpegs = [a_jpeg_of(number) for number in range(6)]
+    card = replace(demo_card(task), device="cuda")
+    adapter = load(replace(card, options=card.options | {"decode_on_device": True}), WEIGHTS / task)
+    wanted = predict(load(card, WEIGHTS / task), [as_decoded(jpeg) for jpeg in jpegs])
+
+    found = predict(adapter, jpegs)
+
+    for one, other in zip(found, wanted, strict=True):
+        assert abs(np.mean(list(sure(one).values())) - np.mean(list(sure(other).values()))) < 0.05
 
 
 @pytest.mark.timeout(600)
@@ -176,6 +312,53 @@ def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
         np.testing.assert_allclose(
             sorted(sure(one).values()), sorted(sure(other).values()), rtol=0.0, atol=TOLERANCE["fp32"]
         )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("options", [{"graphs": True}, {"graphs": True, "compile": True}], ids=str)
+@pytest.mark.parametrize("task", TORCH_TASKS)
+def test_replayed_graphs_say_what_the_network_says(task: str, options: dict[str, Any]) -> None:
+    card = demo_card(task)
+    adapter: Any = load(replace(card, device="cuda", options=card.options | options), WEIGHTS / task)
+    wanted = predict(an_adapter(task, device="cuda"), payloads_of(task))
+
+    for count in (6, 5, 1, 6):
+        for one, other in zip(predict(adapter, payloads_of(task)[:count]), wanted, strict=False):
+            np.testing.assert_allclose(
+                sorted(sure(one).values()), sorted(sure(other).values()), rtol=0.0, atol=TOLERANCE["fp32"]
+            )
+
+    recordings = recordings_of(adapter)
+    assert recordings
+    assert None not in recordings
+
+
+def recordings_of(adapter: Any) -> list[object]:
+    """What was recorded, None for each shape that could not be."""
+    parts = (vars(module).get("forward") for module in adapter._network.modules())
+    return [recording for part in parts if isinstance(part, Graphs) for recording in part._recordings.values()]
+
+
+def test_graphs_recorded_by_one_thread_are_replayed_by_another_while_a_third_uploads() -> None:
+    card = replace(demo_card("detection"), device="cuda", num_gpus=1.0, limits=BatchLimits(max_items=4))
+    adapter = load(replace(card, options=card.options | {"graphs": True}), WEIGHTS / "detection")
+    payloads, ends = payloads_of("detection")[:4], threading.Event()
+    wanted = predict(an_adapter("detection", device="cuda"), payloads)
+
+    def upload_until_the_end() -> int:
+        return sum(len(adapter.prepare(payloads)) for _ in iter(ends.is_set, True))
+
+    with ThreadPoolExecutor(2) as threads:
+        uploads = threads.submit(upload_until_the_end)
+        warm_up(adapter, card)
+        recorded = len(recordings_of(adapter))
+        found = threads.submit(predict, adapter, payloads).result()
+        ends.set()
+
+    assert uploads.result() > 0
+    assert len(recordings_of(adapter)) == recorded == 3
+    for one, other in zip(found, wanted, strict=True):
+        assert_same(one, other)
 
 
 def test_speech_runs_on_the_device_where_its_libraries_are_installed() -> None:

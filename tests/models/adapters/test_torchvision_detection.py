@@ -122,7 +122,7 @@ def test_the_size_of_an_image_is_known_before_it_is_resized() -> None:
 
     samples = build_random(a_card()).prepare(images)
 
-    assert [sample.padded_hw for sample in samples] == [tuple(sample.pixels.shape[1:]) for sample in samples]
+    assert [sample.padded_hw for sample in samples] == [tuple(sample.pixels.take().shape[1:]) for sample in samples]
 
 
 def test_an_empty_batch_stays_empty() -> None:

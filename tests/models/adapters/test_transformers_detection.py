@@ -234,7 +234,7 @@ def test_boxes_and_scores_are_those_of_the_library() -> None:
 def test_half_precision_in_the_backbone_leaves_boxes_where_they_are() -> None:
     detector = load(demo_card("detection"), WEIGHTS / "detection")
     assert isinstance(detector, TransformersDetector)
-    pixels = torch.stack([sample.pixels for sample in detector.prepare([a_picture(number) for number in range(8)])])
+    pixels = detector._stacked([sample.pixels for sample in detector.prepare([a_picture(n) for n in range(8)])])
     network = detector._network
 
     with torch.inference_mode():

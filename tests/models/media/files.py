@@ -31,6 +31,17 @@ def an_image(image: Image.Image | None = None, kind: str = "PNG", **options: Any
     return file.getvalue()
 
 
+def a_jpeg_without(marker: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A JPEG of noise that lacks the segments of a marker: 0xDB holds what the pixels were divided by."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    data, kept, at = an_image(Image.fromarray(noise), "JPEG"), b"\xff\xd8", 2
+    while data[at + 1] != 0xDA:
+        after = at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+        kept += b"" if data[at + 1] == marker else data[at:after]
+        at = after
+    return kept + data[at:]
+
+
 def an_animation(kind: str, frames: int) -> bytes:
     pictures = [Image.new("RGB", (5, 4), (10 * k, 200, 0)) for k in range(frames)]
     return an_image(pictures[0], kind, save_all=True, append_images=pictures[1:])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.errors import ItemError
 from models.media import MediaLimits, decode
-from models.types import BoxPrompt, Content, ImagePayload, Prompts
+from models.types import BoxPrompt, Content, EncodedJpeg, ImagePayload, Prompts
 from tests.models.media.files import (
     HTML,
     SVG,
@@ -72,6 +72,52 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives_it(how: dict[str, int | bool | 
 
     np.testing.assert_array_equal(image_rgb, np.array(Image.open(BytesIO(data))))
     assert image_rgb.flags.writeable
+
+
+@pytest.mark.parametrize("how", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}])
+def test_a_plain_jpeg_is_kept_for_a_model_that_decodes_it(how: dict[str, int | bool]) -> None:
+    prompts, data = Prompts(boxes=(BoxPrompt(xyxy=(1, 2, 3, 4)),)), an_image(a_picture(), "JPEG", **how)
+
+    payload = decode(Content(media="image", data=data, prompts=prompts), keeps_jpegs=True)
+
+    assert payload == EncodedJpeg(data=data, size_hw=(13, 17), prompts=prompts)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        an_image(kind="PNG"),
+        an_image(a_picture().convert("L"), "JPEG"),
+        an_image(a_picture().convert("CMYK"), "JPEG"),
+        an_image(kind="JPEG", keep_rgb=True),
+        an_image(kind="JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"),
+        an_image(kind="JPEG") + b"<html>",
+    ],
+    ids=["PNG", "grey", "CMYK", "RGB", "on its side", "something behind it"],
+)
+def test_any_other_image_is_decoded_for_every_model(data: bytes) -> None:
+    content = Content(media="image", data=data)
+
+    payload = decode(content, keeps_jpegs=True)
+
+    assert isinstance(payload, ImagePayload)
+    np.testing.assert_array_equal(payload.image_rgb, read(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "code"),
+    [
+        (an_image(kind="JPEG"), MediaLimits(max_pixels=100), "too_large"),
+        (an_image(kind="JPEG")[:-20], MediaLimits(), "unreadable_image"),
+        (SVG, MediaLimits(), "unreadable_image"),
+        (a_recording(), MediaLimits(), "wrong_media"),
+    ],
+)
+def test_what_is_refused_is_refused_for_every_model(data: bytes, limits: MediaLimits, code: str) -> None:
+    with pytest.raises(ItemError) as caught:
+        decode(Content(media="image", data=data), limits, keeps_jpegs=True)
+
+    assert caught.value.code == code
 
 
 def test_prompts_travel_with_the_image() -> None:

@@ -1,0 +1,6 @@
+"""Runs ``python -m benchmarks.gpu``."""
+
+from benchmarks.gpu.command import main
+
+if __name__ == "__main__":
+    main()
