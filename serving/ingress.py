@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import pybase64
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -32,6 +32,7 @@ from serving.upload import Parts, UploadRoute, check_parts, form_schema, part_of
 
 _MANY_ITEMS = 50  # a thousand answers take 35 ms to write, in which the loop would answer nobody
 
+T = TypeVar("T")
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
@@ -132,7 +133,7 @@ class DeployedModel(BaseModel):
     engine: EngineStats | None
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # a plain function would be called in a thread, for every request
     return request.app.state.service
 
 
@@ -191,17 +192,17 @@ async def pre_label(body: PreLabelBody, service: ServiceOf, request: Request) ->
         err.room_in_s = service.room_in_s(item.task for item in body.items)
         raise
     request.app.state.metrics.count(outcomes)
-    return Response(await _rendered(outcomes), media_type="application/json")
+    answer = await _briefly(lambda: _answer(outcomes), len(outcomes))
+    return Response(answer, media_type="application/json")
 
 
-async def _rendered(outcomes: list[Outcome]) -> bytes:
-    """The answer as JSON; that of many items in a thread and item by item, so that others are answered meanwhile."""
-    if len(outcomes) > _MANY_ITEMS:
-        return await asyncio.to_thread(_answer, outcomes)
-    return _answer(outcomes)
+async def _briefly(work: Callable[[], T], items: int) -> T:
+    """What the work gives; for many items it is done in a thread, so that others are answered meanwhile."""
+    return await asyncio.to_thread(work) if items > _MANY_ITEMS else work()
 
 
 def _answer(outcomes: list[Outcome]) -> bytes:
+    """The answer as JSON, item by item."""
     return b'{"results":[' + b",".join(RESULT.dump_json(result(outcome)) for outcome in outcomes) + b"]}"
 
 
@@ -211,7 +212,7 @@ def _named_parts(body: PreLabelBody) -> Iterator[str]:
 
 async def _outcomes(body: PreLabelBody, parts: Parts, service: Service, deadline_s: float) -> list[Outcome]:
     run_id = await service.store.start_run("online", run_id=body.run) if body.run else None
-    requests = await asyncio.to_thread(lambda: [_request(item, parts, body.labels) for item in body.items])
+    requests = await _briefly(lambda: [_request(item, parts, body.labels) for item in body.items], len(body.items))
     return await prelabel.pre_label_all(
         requests, service.flow, run_id=run_id, priority=body.priority, deadline_s=deadline_s
     )
