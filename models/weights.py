@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from models.card import ModelCard
-from models.errors import ModelError
+from models.errors import ConfigError, ModelError
 
 _HUB_PREFIX = "hf:"
 _LOCAL = "local"
@@ -100,10 +100,19 @@ def pull(cards: Iterable[ModelCard], lock_file: Path) -> dict[str, Lock]:
 
 
 def read_locks(lock_file: Path) -> dict[str, Lock]:
-    """The entries of a lock file by ``name@version``; none when the file does not exist."""
+    """The entries of a lock file by ``name@version``; none when the file does not exist.
+
+    Raises:
+        ConfigError: the file holds something else.
+    """
     if not lock_file.exists():
         return {}
-    return {name: Lock(**entry) for name, entry in json.loads(lock_file.read_text()).items()}
+    try:
+        return {name: Lock(**entry) for name, entry in json.loads(lock_file.read_text(encoding="utf-8")).items()}
+    except (ValueError, TypeError, AttributeError) as err:
+        raise ConfigError(
+            f"{lock_file} is no lock file: {err}; restore it, or delete it and run 'prelabel models pull'"
+        ) from err
 
 
 def key(card: ModelCard) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from models import weights
 from models.card import ModelCard, card_from
-from models.errors import ModelError
+from models.errors import ConfigError, ModelError
 
 
 def a_card(folder: Path | str, **changes: object) -> ModelCard:
@@ -100,3 +100,12 @@ def test_a_cards_digest_follows_what_shapes_the_output_only() -> None:
 
     assert a_card("y", replicas=3, num_gpus=0.5).digest() == card.digest()
     assert a_card("x", min_score=0.4).digest() != card.digest()
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD", "[]", '{"m@1": {"colour": "red"}}'])
+def test_a_lock_file_that_holds_something_else_says_so(tmp_path: Path, content: str) -> None:
+    lock_file = tmp_path / "weights.lock"
+    lock_file.write_text(content)
+
+    with pytest.raises(ConfigError, match=r"weights\.lock is no lock file: .*'prelabel models pull'"):
+        weights.read_locks(lock_file)
