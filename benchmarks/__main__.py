@@ -14,8 +14,9 @@ from benchmarks import gpu_workload, machine
 from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
 from benchmarks.judgement import Report
-from benchmarks.ratios import report, runner
+from benchmarks.ratios import report, runner, saved
 from benchmarks.ratios.registry import MODULES
+from benchmarks.ratios.runner import Outcome
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 RESULTS = Path(__file__).parent / "results"
@@ -31,7 +32,9 @@ def ratios(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(MODULES)}; may be repeated.")] = None,
     quick: Annotated[bool, typer.Option(help="Fewer rounds and items: all together within 15 minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/ratios.json.")] = False,
+    save: Annotated[
+        bool, typer.Option(help="Write each result to benchmarks/results/ratios.json, where others stay.")
+    ] = False,
 ) -> None:
     """Compare prelabel with its peers, each pair side by side on the same work. Exits with 1 if a comparison broke."""
     if unknown := sorted(set(only or ()) - set(MODULES)):
@@ -39,14 +42,15 @@ def ratios(
             f"no comparison {', '.join(unknown)}; known: {', '.join(MODULES)}", param_hint="--only"
         )
     modules = {name: module for name, module in MODULES.items() if not only or name in only}
-    outcome = runner.run(modules, quick=quick, progress=lambda line: typer.echo(line, err=True))
     measured_on = machine.here()
-    text = json.dumps(report.as_json(outcome, measured_on), indent=1)
-    if save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "ratios.json").write_text(text + "\n")
+
+    def keep(outcome: Outcome) -> None:
+        if save:
+            saved.save(RESULTS / "ratios.json", report.as_json(outcome, measured_on))
+
+    outcome = runner.run(modules, quick=quick, progress=lambda line: typer.echo(line, err=True), keep=keep)
     if as_json:
-        typer.echo(text)
+        typer.echo(json.dumps(report.as_json(outcome, measured_on), indent=1))
     else:
         Console().print(report.as_table(outcome, measured_on))
     raise typer.Exit(1 if outcome.failed else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -30,7 +31,8 @@ def _measured(module: str, *, quick: bool) -> Ratio:
     before = os.getloadavg()[0]
     ratio = measure_of(module)(quick=quick)
     load = {"load_average_start": round(before, 2), "load_average_end": round(os.getloadavg()[0], 2)}
-    return replace(ratio, details=ratio.details | load)
+    when = {"measured_at": datetime.now(UTC).isoformat(timespec="minutes"), "is_quick": quick}
+    return replace(ratio, details=ratio.details | load | when)
 
 
 if __name__ == "__main__":

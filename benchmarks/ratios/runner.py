@@ -48,9 +48,21 @@ class _Failed(Exception):
     """A comparison's process ended without a result."""
 
 
-def run(modules: Mapping[str, str], *, quick: bool, progress: Callable[[str], None]) -> Outcome:
-    """Measure each module (see registry.MODULES); ``progress`` gets a line before and after each."""
+def run(
+    modules: Mapping[str, str],
+    *,
+    quick: bool,
+    progress: Callable[[str], None],
+    keep: Callable[[Outcome], None] = lambda outcome: None,
+) -> Outcome:
+    """Measure each module (see registry.MODULES).
+
+    Args:
+        progress: gets a line before and after each.
+        keep: gets what there is after each, so that a run that is cut off loses one comparison at most.
+    """
     ratios, skipped, failed = list[Ratio](), list[Unmeasured](), list[Unmeasured]()
+    outcome = Outcome(ratios=(), skipped=(), failed=())
     for number, (name, module) in enumerate(modules.items(), start=1):
         progress(f"{number}/{len(modules)} {name} …")
         start = time.monotonic()
@@ -64,7 +76,9 @@ def run(modules: Mapping[str, str], *, quick: bool, progress: Callable[[str], No
             progress(f"    failed: {err}")
         else:
             progress(f"    {ratios[-1].median:.2f}, after {time.monotonic() - start:.0f} s")
-    return Outcome(ratios=tuple(ratios), skipped=tuple(skipped), failed=tuple(failed))
+        outcome = Outcome(ratios=tuple(ratios), skipped=tuple(skipped), failed=tuple(failed))
+        keep(outcome)
+    return outcome
 
 
 def _measure(module: str, *, quick: bool) -> Ratio:

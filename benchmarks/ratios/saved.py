@@ -1,0 +1,36 @@
+"""Keeps the figures of comparisons in a file, each as it was measured last on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ratios.registry import MODULES
+
+_SAME_MACHINE = ("cpu", "cores", "libraries")
+_KINDS = ("ratios", "skipped", "failed")
+
+Figures = dict[str, Any]  # as report.as_json gives them
+
+
+def save(file: Path, figures: Figures) -> None:
+    """Write figures; those of comparisons that were not measured now stay, unless they are of another machine."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    merged = figures | {kind: _merged(kind, figures, _kept(file, figures)) for kind in _KINDS}
+    file.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+
+
+def _kept(file: Path, figures: Figures) -> Figures:
+    if not file.exists():
+        return {}
+    kept: Figures = json.loads(file.read_text(encoding="utf-8"))
+    is_same = all(kept["machine"][name] == figures["machine"][name] for name in _SAME_MACHINE)
+    return kept if is_same else {}
+
+
+def _merged(kind: str, figures: Figures, kept: Figures) -> list[Figures]:
+    measured = {entry["name"] for one in _KINDS for entry in figures[one]}
+    others = [entry for entry in kept.get(kind, []) if entry["name"] not in measured]
+    order = list(MODULES)
+    return sorted([*others, *figures[kind]], key=lambda entry: order.index(entry["name"]))
