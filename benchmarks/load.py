@@ -59,26 +59,55 @@ def send(load: Load) -> Answers:
         command, input=json.dumps(asdict(load)), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"the load could not be sent: {done.stderr[-1000:]}")
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(f"the load could not be sent: {said[-1][:1000]}")
     return Answers(**json.loads(done.stdout))
 
 
 class _Connection(asyncio.Protocol):
-    """One kept connection: writes a request, reads its answer, writes the next."""
+    """One kept connection: writes a request, reads its answer, writes the next.
 
-    def __init__(self, take: Callable[[], bytes | None], waits_s: list[float], refused: bytes) -> None:
+    A server may close a kept connection while the next request is on its way (gunicorn does after two idle seconds);
+    then the request goes over a new one, as HTTP clients do it, and the wait goes on.
+    """
+
+    def __init__(
+        self, url: SplitResult, take: Callable[[], bytes | None], waits_s: list[float], refused: bytes
+    ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._take, self._waits_s, self._refused = take, waits_s, refused
+        self._url, self._take, self._waits_s, self._refused = url, take, waits_s, refused
         self._received = bytearray()
+        self._request: bytes | None = None
         self._sent_s = 0.0
+        self._has_answered = False  # on the connection there is now
         self._transport: asyncio.WriteTransport | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await asyncio.get_running_loop().create_connection(
+            lambda: self, self._url.hostname or "127.0.0.1", self._url.port or 80
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by inheritance
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(RuntimeError(f"the server closed a connection: {exc}"))
+        if self.done.done():
+            return
+        if self._has_answered and not self._received:
+            self._has_answered = False
+            self._opening = asyncio.ensure_future(self._reopen())
+            return
+        self.done.set_exception(RuntimeError(f"the server closed a connection: {exc}"))
+
+    async def _reopen(self) -> None:
+        try:
+            await self.open()
+        except OSError as err:
+            self._end(RuntimeError(f"the server closed a connection, and takes no other: {err}"))
+            return
+        if self._transport is not None and self._request is not None:
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -93,15 +122,16 @@ class _Connection(asyncio.Protocol):
             return
         self._waits_s.append(time.perf_counter() - self._sent_s)
         del self._received[:end]
+        self._has_answered = True
         self.send_next()
 
     def send_next(self) -> None:
-        request = self._take()
-        if request is None or self._transport is None:
+        self._request = self._take()
+        if self._request is None or self._transport is None:
             self._end(None)
             return
         self._sent_s = time.perf_counter()
-        self._transport.write(request)
+        self._transport.write(self._request)
 
     def _end(self, error: RuntimeError | None) -> None:
         if not self.done.done():
@@ -167,10 +197,9 @@ async def _run(load: Load) -> Answers:
     def take() -> bytes | None:
         return next(requests, None) if time.perf_counter() < end_s else None
 
-    connections = [
-        await _connected(url, lambda: _Connection(take, waits_s, load.refused.encode()))
-        for _ in range(load.connections)
-    ]
+    connections = [_Connection(url, take, waits_s, load.refused.encode()) for _ in range(load.connections)]
+    for connection in connections:
+        await connection.open()
     start_s = time.perf_counter()
     if load.seconds is not None:
         end_s = start_s + load.seconds
@@ -182,12 +211,6 @@ async def _run(load: Load) -> Answers:
         raise RuntimeError(f"no answer came within {seconds:.1f} s")
     cuts = statistics.quantiles(waits_s, n=20, method="inclusive") if len(waits_s) > 1 else waits_s * 19
     return Answers(count=len(waits_s), seconds=seconds, p50_ms=1e3 * cuts[9], p95_ms=1e3 * cuts[18])
-
-
-async def _connected(url: SplitResult, make: Callable[[], _Connection]) -> _Connection:
-    loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(make, url.hostname or "127.0.0.1", url.port or 80)
-    return connection
 
 
 def _main() -> None:

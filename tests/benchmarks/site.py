@@ -35,7 +35,10 @@ class Site(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """A body "held" is answered after a second, "dropped" is not answered at all, and /nowhere is not found."""
+    """A body "held" is answered after a second, "dropped" not at all, "dropped once" not at first.
+
+    /nowhere is not found.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -45,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.bodies.append(body)
         kind = body.decode()
-        if kind == "dropped":
+        if kind == "dropped" or (kind == "dropped once" and self.server.bodies.count(body) == 1):
             self.close_connection = True
             return
         if kind == "held":

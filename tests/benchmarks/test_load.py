@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import ceiling
@@ -31,6 +33,18 @@ def test_an_error_answer_ends_the_load(site: Site) -> None:
 def test_an_answer_with_what_is_refused_ends_the_load(site: Site) -> None:
     with pytest.raises(RuntimeError, match="this one failed"):
         send(a_load(site, bodies=("fine", "this one failed"), refused="failed"))
+
+
+def test_a_request_that_meets_a_closing_connection_goes_over_a_new_one(site: Site) -> None:
+    load = replace(a_load(site, bodies=("a", "dropped once", "b")), connections=1)
+
+    assert send(load).count == 3
+    assert site.bodies == [b"a", b"dropped once", b"dropped once", b"b"]
+
+
+def test_a_connection_that_closes_before_its_first_answer_ends_the_load(site: Site) -> None:
+    with pytest.raises(RuntimeError, match="closed a connection"):
+        send(a_load(site, bodies=("dropped",)))
 
 
 def test_a_load_with_an_end_in_time_repeats_its_requests() -> None:
