@@ -70,11 +70,10 @@ def test_a_process_that_dies_is_told() -> None:
 
 
 def test_an_error_that_nobody_expected_is_told_as_the_models(tmp_path: Path) -> None:
-    lock_file = tmp_path / "mine.lock"
-    lock_file.write_text("{")
+    folder = tmp_path  # where a file should be
 
-    with pytest.raises(ModelError, match="'sentence-tagger' could not be measured: JSONDecodeError"):
-        measured_apart(replace(an_assignment(a_card("ner")), lock_file=lock_file))
+    with pytest.raises(ModelError, match="'sentence-tagger' could not be measured: IsADirectoryError"):
+        measured_apart(replace(an_assignment(a_card("ner")), lock_file=folder))
 
 
 def test_a_budget_that_the_model_alone_exceeds_is_told() -> None:
