@@ -25,11 +25,14 @@ class InvalidRequestError(PrelabelError):
 
 
 class StoreUnavailableError(PrelabelError):
-    """The database does not answer; nothing of what was being done was stored. Code: store_unavailable."""
+    """The database does not answer. Code: store_unavailable.
+
+    What was being done is not stored, unless the database went away in the very moment of a commit.
+    """
 
     def __init__(
         self,
         code: str = "store_unavailable",
-        message: str = "the store does not answer, and nothing of this call was kept; try again later",
+        message: str = "the store does not answer, and most likely nothing of this call was kept; try again later",
     ) -> None:
         super().__init__(code, message)

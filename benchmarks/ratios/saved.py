@@ -15,7 +15,10 @@ Figures = dict[str, Any]  # as report.as_json gives them
 
 
 def save(file: Path, figures: Figures) -> None:
-    """Write figures; those of comparisons that were not measured now stay, unless they are of another machine."""
+    """Write figures; those of comparisons that were not measured now stay.
+
+    They do not if they are of another machine, or of a comparison that exists no more.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     merged = figures | {kind: _merged(kind, figures, _kept(file, figures)) for kind in _KINDS}
     file.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
@@ -31,6 +34,6 @@ def _kept(file: Path, figures: Figures) -> Figures:
 
 def _merged(kind: str, figures: Figures, kept: Figures) -> list[Figures]:
     measured = {entry["name"] for one in _KINDS for entry in figures[one]}
-    others = [entry for entry in kept.get(kind, []) if entry["name"] not in measured]
+    others = [entry for entry in kept.get(kind, []) if entry["name"] in MODULES and entry["name"] not in measured]
     order = list(MODULES)
     return sorted([*others, *figures[kind]], key=lambda entry: order.index(entry["name"]))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 def test_every_ratio_of_the_readme_is_that_of_the_results_and_none_is_left_out() -> None:
     measured = json.loads((ROOT / "benchmarks" / "results" / "ratios.json").read_text(encoding="utf-8"))["ratios"]
     rows = [line.split("|") for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
-    printed = {row[1].strip(): [cell.strip() for cell in row[4:7]] for row in rows if len(row) == 8}
+    printed = {row[1].strip(): [cell.strip() for cell in row[4:9]] for row in rows if len(row) == 10}
 
     for ratio in measured:
         sign = "≥" if ratio["direction"] == "at_least" else "≤"
@@ -20,6 +20,8 @@ def test_every_ratio_of_the_readme_is_that_of_the_results_and_none_is_left_out()
             f"{ratio['median']:.2f}",
             f"{ratio['low']:.2f} to {ratio['high']:.2f}",
             f"{sign} {ratio['bar']:g}{miss}",
+            str(len(ratio["rounds"]["ours"])),
+            f"{max(ratio['rounds']['stolen']):.0%}",
         ]
         assert printed[f"`{ratio['name']}`"] == wanted
     assert measured

@@ -46,6 +46,15 @@ def test_what_breaks_now_does_not_keep_its_old_figure(file: Path) -> None:
     assert json.loads(file.read_text())["failed"] == [{"name": "rle", "reason": "it broke"}]
 
 
+def test_figures_of_a_comparison_that_exists_no_more_do_not_stay(file: Path) -> None:
+    saved.save(file, figures("rle"))
+    file.write_text(file.read_text().replace('"rle"', '"renamed since"'))
+
+    saved.save(file, figures("noop_http"))
+
+    assert medians(file) == {"noop_http": 1.0}
+
+
 def test_figures_of_another_machine_do_not_stay(file: Path) -> None:
     saved.save(file, figures("rle", cpu="another CPU"))
 
