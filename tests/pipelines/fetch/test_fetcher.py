@@ -44,17 +44,33 @@ async def test_bytes_and_prompts_pass_through() -> None:
 
 
 async def test_the_time_runs_from_the_moment_when_it_is_an_items_turn() -> None:
+    """Twice as many items as are fetched at once: the later ones wait longer than an item may take."""
+
+    limit_s = 4.0
+
     class Slow(Fetcher):
         async def _read(self, uri: str, item: Item) -> bytes:
-            await asyncio.sleep(0.1 if uri == "slow" else 5.0)
+            await asyncio.sleep(0.6 * limit_s)
             return b"abc"
 
-    async with Slow(FetchPolicy(total_timeout_s=0.3)) as fetcher:
-        waited = await asyncio.gather(*(fetcher.fetch(an_item("slow")) for _ in range(6 * 64)))
-        with pytest.raises(ItemError, match="did not arrive within") as caught:
-            await fetcher.fetch(an_item("too slow"))
+    began = asyncio.get_running_loop().time()
+    async with Slow(FetchPolicy(total_timeout_s=limit_s)) as fetcher:
+        waited = await asyncio.gather(*(fetcher.fetch(an_item("slow")) for _ in range(2 * 64)))
 
     assert {content.data for content in waited} == {b"abc"}
+    assert asyncio.get_running_loop().time() - began > limit_s
+
+
+async def test_an_item_that_does_not_arrive_in_its_time_says_so() -> None:
+    class Never(Fetcher):
+        async def _read(self, uri: str, item: Item) -> bytes:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets the event")
+
+    async with Never(FetchPolicy(total_timeout_s=0.05)) as fetcher:
+        with pytest.raises(ItemError, match="did not arrive within") as caught:
+            await fetcher.fetch(an_item("never"))
+
     assert caught.value.code == "timeout"
 
 
