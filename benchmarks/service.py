@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-_START_S = 180.0
+_START_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def started(config: Mapping[str, object]) -> Iterator[Started]:
                 yield Started(address=f"http://127.0.0.1:{port}", folder=folder)
             finally:
                 process.send_signal(signal.SIGINT)
-                process.wait(timeout=60)
+                process.wait(timeout=300)
 
 
 def on_its_own(config: Mapping[str, object], *, port: int, folder: Path) -> dict[str, object]:

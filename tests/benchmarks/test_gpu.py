@@ -15,7 +15,7 @@ from benchmarks import gpu, gpu_workload
 from benchmarks.gpu import GpuReport
 from models.types import Task
 
-pytestmark = pytest.mark.timeout(400)  # two whole runs; on a machine whose memory others use up they are slow
+pytestmark = pytest.mark.timeout(1_200)  # two whole runs; on a machine whose memory others use up they are slow
 
 NEVER_NEEDED = ("ray", "rich", "typer", "orjson", "httpx", "sqlalchemy", "av", "soundfile", "pycocotools", "scipy")
 NEEDED_BY_SPEECH = ("faster_whisper", "ctranslate2")

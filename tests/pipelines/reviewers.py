@@ -19,7 +19,7 @@ async def main(url: str, name: str, lease_s: float) -> None:
     async with Store.open(url) as store:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(300), asyncio.TaskGroup() as group:
             for number in range(REVIEWERS):
                 group.create_task(_review(store, f"{name}-{number}", lease_s))
 

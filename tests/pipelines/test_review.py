@@ -367,7 +367,7 @@ async def _expire_leases(store: Store) -> None:
 
 
 async def _next(queue: ReviewQueue, reviewer: str) -> ReviewTask:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while not (tasks := await queue.claim("boxes", reviewer=reviewer)):
             pass
     return tasks[0]

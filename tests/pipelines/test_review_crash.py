@@ -49,8 +49,8 @@ async def test_every_task_is_reviewed_exactly_once_though_one_of_two_processes_i
             if answers == _ANSWERS_BEFORE_THE_KILL - 10:
                 _go(other)  # only now, so that it cannot empty the queue before the kill
         doomed.kill()
-        status = doomed.wait(timeout=20)
-        _, errors = other.communicate(timeout=60)
+        status = doomed.wait(timeout=200)
+        _, errors = other.communicate(timeout=300)
 
     # The kill happened, after some answers and with tasks in hand, and these were served again.
     dropped = await _ids(store, _DROPPED_BY_THE_DOOMED)

@@ -62,7 +62,7 @@ def served(config: dict[str, Any], folder: Path) -> Iterator[Served]:
             yield Served(process=process, address=f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=300) == 0
 
 
 @contextmanager
@@ -105,11 +105,11 @@ def _png(image_rgb: np.ndarray) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
-            if httpx.get(url, timeout=5).status_code == 200 and "answering" in log.read_text():
+            if httpx.get(url, timeout=30).status_code == 200 and "answering" in log.read_text():
                 return
         except httpx.TransportError:
             pass

@@ -83,7 +83,7 @@ def test_a_model_that_cannot_be_opened_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1_200)
 def test_a_broken_device_is_seen_within_ten_seconds_replaced_and_given_up_when_it_breaks_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.serving.break_replicas", str(tmp_path)]
     environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}

@@ -119,6 +119,6 @@ def _is_readable(pidfd: int) -> bool:
 
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    readable = bool(poll.poll(60_000))
+    readable = bool(poll.poll(300_000))
     os.close(pidfd)
     return readable

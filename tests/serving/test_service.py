@@ -18,7 +18,7 @@ from tests.serving.conftest import forwarded_after_leaving, noisy_pngs
 from tests.serving.test_readme import blocks
 
 # All tests of the service stand in this file: a worker gets whole files, so the service starts once.
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1_200)]
 
 JSON = {"Content-Type": "application/json"}
 

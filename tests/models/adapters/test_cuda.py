@@ -299,7 +299,6 @@ def test_a_model_that_decodes_on_the_device_finds_what_it_finds_in_pixels(task: 
         assert abs(np.mean(list(sure(one).values())) - np.mean(list(sure(other).values()))) < 0.05
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", TORCH_TASKS)
 def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
     card = demo_card(task)
@@ -314,7 +313,6 @@ def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
         )
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("options", [{"graphs": True}, {"graphs": True, "compile": True}], ids=str)
 @pytest.mark.parametrize("task", TORCH_TASKS)
 def test_replayed_graphs_say_what_the_network_says(task: str, options: dict[str, Any]) -> None:
@@ -417,7 +415,6 @@ def test_a_demo_model_is_measured_and_needs_a_small_share_of_the_device(task: Ta
 
 
 @pytest.mark.full_size
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("card", load_settings("gpu").models, ids=lambda card: card.name)
 def test_the_presets_networks_answer_in_their_own_precision(card: ModelCard) -> None:
     changes: dict[str, Any] = {"min_score": 0.0, "device": "cuda"}

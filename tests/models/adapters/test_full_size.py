@@ -33,7 +33,7 @@ def on_this_cpu(card: ModelCard) -> ModelCard:
 
 
 @pytest.mark.full_size
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_a_full_size_network_answers_one_item(card: ModelCard) -> None:
     adapter, payload = build_random(on_this_cpu(card)), PAYLOADS[card.task]

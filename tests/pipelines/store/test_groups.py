@@ -45,7 +45,7 @@ def start(groups: Groups[str], *works: str, **options: float) -> list[asyncio.Ta
 
 
 async def begun(shelf: Shelf, count: int) -> None:
-    async with asyncio.timeout(10), shelf.change:
+    async with asyncio.timeout(100), shelf.change:
         await shelf.change.wait_for(lambda: len(shelf.begun) >= count)
 
 

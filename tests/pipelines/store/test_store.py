@@ -371,7 +371,7 @@ async def _until_waiting(store: Store, count: int) -> None:
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(10), store.engine.connect() as connection:
+    async with asyncio.timeout(100), store.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         while (await connection.execute(waiting)).scalar_one() < count:
             pass
