@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from benchmarks import stolen
 
 Direction = Literal["at_least", "at_most"]
+T = TypeVar("T")
 
 # Of the processor time that a round wanted. Above it the arm that uses more cores is the one that loses them.
 MOST_STOLEN = 0.1
@@ -70,10 +71,12 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Round:
-    ours: float
-    peer: float
-    stolen: float
+class Kept(Generic[T]):
+    """What the rounds gave that count, in order, the share that each lost, and how many were left out."""
+
+    rounds: tuple[T, ...]
+    stolen: tuple[float, ...]
+    left_out: int
 
 
 def interleaved(
@@ -84,11 +87,7 @@ def interleaved(
     warm_up: int = 1,
     processor_time: Callable[[], stolen.ProcessorTime] = stolen.now,
 ) -> Rounds:
-    """Measure both arms in turn; who begins changes from round to round, and warm-up rounds are left out.
-
-    On a shared host a round in which more than a tenth of the processor time went to other guests is measured again, up
-    to three times as many in all; if too few are left, those that lost least count. Only that loss decides, never the
-    result, and it is told.
+    """Measure both arms in turn; who begins changes from round to round. See ``kept`` for which rounds count.
 
     Args:
         ours: measures our arm once and returns its value (a rate or a latency).
@@ -97,24 +96,56 @@ def interleaved(
         warm_up: how many pairs are thrown away first.
         processor_time: tells what was used and stolen so far.
     """
+    pairs = kept(
+        lambda number: _pair(ours, peer, ours_first=number % 2 == 0),
+        rounds=rounds,
+        warm_up=warm_up,
+        processor_time=processor_time,
+    )
+    return Rounds(
+        ours=tuple(own for own, _ in pairs.rounds),
+        peer=tuple(other for _, other in pairs.rounds),
+        stolen=pairs.stolen,
+        left_out=pairs.left_out,
+    )
+
+
+def kept(
+    measure: Callable[[int], T],
+    *,
+    rounds: int,
+    warm_up: int = 0,
+    processor_time: Callable[[], stolen.ProcessorTime] = stolen.now,
+) -> Kept[T]:
+    """Measure round by round until enough of them count.
+
+    On a shared host a round in which more than a tenth of the processor time went to other guests is measured again, up
+    to three times as many in all; if too few are left, those that lost least count. Only that loss decides, never the
+    result, and it is told.
+
+    Args:
+        measure: measures every arm once; given the round's number, from 0.
+        rounds: how many count.
+        warm_up: how many are thrown away first.
+        processor_time: tells what was used and stolen so far.
+    """
     if rounds < 1:
         raise ValueError(f"a comparison needs at least one round; got {rounds}")
-    measured = list[_Round]()
+    measured = list[tuple[float, T]]()
     for number in range(warm_up + _TRIES * rounds):
         before = processor_time()
-        own, other = _pair(ours, peer, ours_first=number % 2 == 0)
+        result = measure(number)
         lost = stolen.share(before, processor_time())
         if number >= warm_up:
-            measured.append(_Round(ours=own, peer=other, stolen=lost))
-        if sum(one.stolen <= MOST_STOLEN for one in measured) == rounds:
+            measured.append((lost, result))
+        if sum(lost <= MOST_STOLEN for lost, _ in measured) == rounds:
             break
-    quietest = sorted(range(len(measured)), key=lambda number: measured[number].stolen)[:rounds]
-    kept = [measured[number] for number in sorted(quietest)]
-    return Rounds(
-        ours=tuple(one.ours for one in kept),
-        peer=tuple(one.peer for one in kept),
-        stolen=tuple(round(one.stolen, 3) for one in kept),
-        left_out=len(measured) - len(kept),
+    quietest = sorted(range(len(measured)), key=lambda number: measured[number][0])[:rounds]
+    counting = [measured[number] for number in sorted(quietest)]
+    return Kept(
+        rounds=tuple(result for _, result in counting),
+        stolen=tuple(round(lost, 3) for lost, _ in counting),
+        left_out=len(measured) - len(counting),
     )
 
 

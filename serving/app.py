@@ -12,26 +12,39 @@ from serving.deployments import application_name, model_application
 from serving.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from fastapi import FastAPI
     from ray.serve import Application, RunTarget
 
+    from serving.metrics import Counts
     from serving.service import Service
 
 GATEWAY = "gateway"
 
 
+# A run has a logging configuration of its own, and without one Serve writes every request and call into a file.
+LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+_COUNTS_S = 5.0
+
+
 class Gateway:
-    """The HTTP side of the service, in a replica of its own; it alone touches the database."""
+    """The HTTP side of the service, in replicas of its own; they alone touch the database."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._api: FastAPI | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         from serving.ingress import make_api
 
-        return make_api(self._open, self._settings.server)
+        is_alone = self._settings.server.gateways == 1
+        self._api = make_api(self._open, self._settings.server, None if is_alone else _counts_of_all)
+        return self._api
+
+    def counts(self) -> Counts:
+        """What this process has counted."""
+        return self._api.state.metrics.counts() if self._api else ()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Service]:
@@ -41,6 +54,14 @@ class Gateway:
         models = await ServeModels.connect(self._settings.cards)
         async with open_service(self._settings, models) as service:
             yield service
+
+
+async def _counts_of_all() -> Iterable[Counts]:
+    """What all gateways have counted."""
+    from ray import serve
+
+    counts = serve.get_deployment_handle(GATEWAY, GATEWAY).broadcast("counts")
+    return await counts.results_async(timeout_s=_COUNTS_S)
 
 
 def build(settings: Settings, *, folder: Path) -> list[RunTarget]:
@@ -59,10 +80,11 @@ def build(settings: Settings, *, folder: Path) -> list[RunTarget]:
             ),
             name=application_name(card),
             route_prefix=None,
+            logging_config=LOGGING,
         )
         for card in settings.models
     ]
-    return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/")]
+    return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/", logging_config=LOGGING)]
 
 
 def _crashes(settings: Settings, card: ModelCard, folder: Path) -> CrashLog:
@@ -74,6 +96,7 @@ def _gateway(settings: Settings) -> Application:
 
     deployment = serve.deployment(
         name=GATEWAY,
+        num_replicas=settings.server.gateways,
         max_ongoing_requests=1_000,
         graceful_shutdown_wait_loop_s=0.1,
         ray_actor_options={"num_cpus": 0},

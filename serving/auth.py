@@ -10,6 +10,7 @@ import ipaddress
 import re
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -107,6 +108,7 @@ def _foreign(code: str, said: str) -> ASGIApp:
     return answer(403, code, f"without API keys the service answers only {said}, or set api_keys")
 
 
+@lru_cache(maxsize=64)  # clients call us by the same few names
 def _is_local(host_and_port: str) -> bool:
     host = _HOST.fullmatch(host_and_port)
     if host is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError
-from serving.app import build
+from serving.app import LOGGING, build
 from serving.profiles import gpu_shortage, profiled
 from serving.ray_flags import LOOPBACK, flags
 from serving.service import store_url
@@ -81,7 +81,7 @@ def _cluster(settings: Settings) -> Iterator[None]:
     try:
         serve.start(
             http_options=_http_options(settings.server),
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
+            logging_config=LOGGING,
         )
         yield
     finally:

@@ -35,14 +35,16 @@ class ServerSettings(Section):
 
     ``api_keys`` holds the lines that ``prelabel key`` prints: a key's id and the sha256 of its secret. Without any,
     the service answers everybody, and therefore starts on loopback addresses only. ``ingress`` is what stands before
-    the gateway: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only). Bodies of at most
-    ``max_bodies_bytes`` are in work at the same time, then calls are refused with 429. A model that dies
+    the gateways: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only). Each of the ``gateways`` is
+    a process that reads, stores and answers calls; equal items in flight are computed once per gateway, and each has
+    bodies of at most ``max_bodies_bytes`` in work at the same time, then calls are refused with 429. A model that dies
     ``max_crashes`` times within ten minutes is not started again.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     ingress: Literal["proxy", "haproxy"] = "proxy"
+    gateways: int = Field(default=1, ge=1, le=64)
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=64 * 2**20, gt=0)
     max_bodies_bytes: int = Field(default=2**30, gt=0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import cluster
 from benchmarks.arrivals import Load
-from benchmarks.ratio import Ratio, Rounds
+from benchmarks.ratio import Kept, Ratio, Rounds, kept
 from benchmarks.ratios.latencies import ARMS, Arm, Latencies, Network
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def measure(*, quick: bool) -> Ratio:
     Both get the same forward (50 ms and 1 ms for each item), the same bound of 32 items, and the same Poisson arrivals,
     sent from inside the replica so that the cost of a call, which is the same for both, does not hide the difference.
     ``details`` also hold the other two ways to use @serve.batch, and p50 and p95 of every arm at 0.5, 0.8 and 0.95 of
-    the peak (``sleep.0.95.fixed_wait.p95_ms``), measured in the same rounds, and a small BERT on one thread; an item
+    the peak (``sleep.0.95.fixed_wait.p95_ms``), all arms in each round, and a small BERT on one thread; an item
     that is not answered 2 s after the last arrival counts with its age then, which flatters the slow.
     """
     return cluster.apart(_measure, quick=quick)
@@ -48,40 +48,37 @@ def _measure(quick: bool) -> Ratio:
             "wait_ms": 1000 * WAIT_S,
             "ray": version("ray"),
         }
-        judged: Measured = []
+        judged: Kept[Mapping[Arm, Latencies]] | None = None
         for network, levels in _RUNS:
             peak = replica.peak.remote(network).result()
             details[f"{network}.peak_items_per_s"] = round(peak, 1)
-            measured: dict[float, list[Mapping[Arm, Latencies]]] = {level: [] for level in levels}
-            for number, level in turns(levels, rounds=rounds, quick=quick):
-                measured[level].append(_round(replica, network, level * peak, seconds, number))
             for level in levels:
-                details |= described(f"{network}.{level}", measured[level])
-            judged = measured[_JUDGED] if network == "sleep" else judged
+                # A quick run repeats what is judged alone.
+                measured = kept(
+                    lambda number, network=network, rate=level * peak: _round(replica, network, rate, seconds, number),
+                    rounds=rounds if level == _JUDGED or not quick else 1,
+                )
+                details |= described(f"{network}.{level}", measured.rounds)
+                details[f"{network}.{level}.stolen"] = max(measured.stolen)
+                if network == "sleep" and level == _JUDGED:
+                    judged = measured
+    assert judged is not None
     return Ratio(
         name="late_binding",
         ours="batches formed when the accelerator is free",
         peer="@serve.batch, fixed wait, forward in a thread",
         unit="ms, p95 at 0.8 of peak",
         rounds=Rounds(
-            ours=tuple(arms["late_binding"].p95_ms for arms in judged),
-            peer=tuple(arms["fixed_wait"].p95_ms for arms in judged),
+            ours=tuple(arms["late_binding"].p95_ms for arms in judged.rounds),
+            peer=tuple(arms["fixed_wait"].p95_ms for arms in judged.rounds),
+            stolen=judged.stolen,
+            left_out=judged.left_out,
         ),
         bar=1.0,
         aim=0.7,
         direction="at_most",
         details=details,
     )
-
-
-def turns(levels: Sequence[float], *, rounds: int, quick: bool) -> list[tuple[int, float]]:
-    """The number of a round and the load to send in it: all loads in turn, so that noise meets each of them.
-
-    A quick run sends those that are not judged in the first round only.
-    """
-    return [
-        (number, level) for number in range(rounds) for level in levels if level == _JUDGED or not quick or number == 0
-    ]
 
 
 def _round(

@@ -1,10 +1,13 @@
-"""Checks the running service behind HAProxy: what it opens, large items, clients that leave, a clean end."""
+"""Checks two gateways behind HAProxy: what they open and count, large items, clients that leave, a clean end."""
 
 from __future__ import annotations
 
 import base64
+import math
 import os
 import select
+import signal
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,19 +18,20 @@ import numpy as np
 import psycopg
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving import listeners
 from serving.demo import DROP
 from tests.serving.conftest import Served, demo_config, forwarded_after_leaving, noisy_pngs, sent, served
 
 # One service for the whole file; the last test ends it.
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1_200)]
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Served]:
     config: dict[str, Any] = demo_config()
-    config |= {"server": {"ingress": "haproxy"}, "store": {"url": postgres_server}}
+    config |= {"server": {"ingress": "haproxy", "gateways": 2}, "store": {"url": postgres_server}}
     config["models"] = [card for card in config["models"] if "/detection/" in card]
     config["tasks"] = {"detection": config["tasks"]["detection"]}
     config["policies"] = {"detection": {**config["policies"]["detection"], "queue": "behind-haproxy"}}
@@ -43,6 +47,14 @@ def client(service: Served) -> Iterator[httpx.Client]:
 
 def an_item(data: bytes, name: str = "a") -> dict[str, str]:
     return {"id": name, "task": "detection", "data": base64.b64encode(data).decode()}
+
+
+def a_bad_item() -> dict[str, str]:
+    return {"id": "a", "task": "detection", "data": "no base64"}
+
+
+def a_bad_item() -> dict[str, str]:
+    return {"id": "a", "task": "detection", "data": "no base64"}
 
 
 def a_noisy_png(side: int) -> bytes:
@@ -109,6 +121,23 @@ def test_what_nobody_waits_for_any_more_is_not_computed(client: httpx.Client) ->
     assert forwarded_after_leaving(client, items) < len(items)
 
 
+def test_the_counts_of_all_gateways_are_added_up_and_one_that_dies_takes_only_its_own_along(service: Served) -> None:
+    before = _refused(service.address)
+    for _ in range(20):  # a connection each, as HAProxy shares out calls
+        answer = httpx.post(f"{service.address}/v1/prelabel", json={"items": [a_bad_item()]}, trust_env=False)
+        assert answer.status_code == 200
+    assert [_refused(service.address) for _ in range(4)] == [before + 20] * 4
+    first, second = _gateways(service)
+
+    os.kill(first, signal.SIGKILL)
+
+    until = time.monotonic() + 30
+    while math.isnan(left := _refused(service.address)) and time.monotonic() < until:
+        pass
+    assert 0 < left < before + 20
+    assert second in _gateways(service)
+
+
 def test_told_to_end_it_leaves_no_process_and_no_file(service: Served) -> None:
     processes = [os.pidfd_open(pid) for pid in listeners.tree(service.process.pid)[1:]]
     names = {listener.process for listener in listeners.of_tree(service.process.pid)}
@@ -118,9 +147,35 @@ def test_told_to_end_it_leaves_no_process_and_no_file(service: Served) -> None:
 
     service.process.terminate()
 
-    assert service.process.wait(timeout=60) == 0
+    assert service.process.wait(timeout=300) == 0
     assert all(_ends(process) for process in processes)
     assert not any(folder.exists() for folder in folders)
+
+
+def _counted(address: str) -> float:
+    """How many items all gateways say that they have refused."""
+    text = httpx.get(f"{address}/metrics", trust_env=False).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name == "prelabel_items_total" and sample.labels["outcome"] == "invalid_item"
+    )
+
+
+def _refused(address: str) -> float:
+    """How many items all gateways together say that they have refused; nan while one that died is still asked."""
+    answer = httpx.get(f"{address}/metrics", trust_env=False)
+    if answer.status_code != 200:
+        return math.nan
+    families = text_string_to_metric_families(answer.text)
+    samples = (sample for family in families for sample in family.samples if sample.name == "prelabel_items_total")
+    return sum(sample.value for sample in samples if sample.labels["outcome"] == "invalid_item")
+
+
+def _gateways(service: Served) -> list[int]:
+    found = listeners.of_tree(service.process.pid)
+    return sorted({listener.pid for listener in found if listener.process == "ray::ServeReplica:gateway:gateway"})
 
 
 def _store(url: str) -> psycopg.Connection:
@@ -140,6 +195,6 @@ def _haproxys_arguments(service: Served) -> list[str]:
 def _ends(pidfd: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    readable = bool(poll.poll(30_000))
+    readable = bool(poll.poll(300_000))
     os.close(pidfd)
     return readable

@@ -1,12 +1,10 @@
-"""Checks which loads a comparison of batchings sends, and what it tells of each."""
+"""Checks what a comparison of batchings tells of each load."""
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
-from benchmarks.ratios.late_binding import LEVELS, described, turns
+from benchmarks.ratios.late_binding import LEVELS, described
 from benchmarks.ratios.latencies import ARMS, Arm, Latencies
 
 
@@ -16,14 +14,6 @@ def a_round(p95_ms: float) -> dict[Arm, Latencies]:
         arm: Latencies(p50_ms=p95_ms * 2**n / 4, p95_ms=p95_ms * 2**n, items=100, late=n, mean_batch=8.0)
         for n, arm in enumerate(ARMS)
     }
-
-
-def test_every_round_sends_every_load() -> None:
-    assert turns(LEVELS, rounds=5, quick=False) == list(itertools.product(range(5), (0.5, 0.8, 0.95)))
-
-
-def test_a_quick_run_repeats_the_judged_load_alone() -> None:
-    assert turns(LEVELS, rounds=3, quick=True) == [(0, 0.5), (0, 0.8), (0, 0.95), (1, 0.8), (2, 0.8)]
 
 
 @pytest.mark.parametrize("level", LEVELS)
