@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
-import yaml
 from rich.table import Table
 
 from benchmarks import service
 from benchmarks.judgement import Judgement, Report
 from benchmarks.load import Answers, Load, send
 from benchmarks.open_loop import Counted, Plan, sending
-from benchmarks.ratios.service_over_bare import CARD, recordings
+from benchmarks.ratios.service_over_bare import configuration, recordings
 from benchmarks.scenarios.figures import percentile
 from models.types import PRIORITIES, Priority
 
@@ -71,17 +70,6 @@ def measure(*, rounds: int = ROUNDS, progress: Callable[[str], None]) -> Interfe
                 p50_ms, p95_ms = statistics.median(phase.latencies_ms), percentile(phase.latencies_ms, 95)
                 progress(f"round {number + 1}, beside {beside or 'nobody'}: p50 {p50_ms:.0f} ms, p95 {p95_ms:.0f} ms")
     return checked(Interference(idle=phases[None], busy=phases["bulk"], control=phases["interactive"]))
-
-
-def configuration() -> dict[str, object]:
-    """The demo's speech model alone, behind HAProxy."""
-    card = yaml.safe_load(CARD.read_text(encoding="utf-8"))
-    return {
-        "models": [str(CARD)],
-        "tasks": {"speech": [card["name"]]},
-        "policies": {"speech": {"queue": "speech", "accept_score": 0.5}},
-        "server": {"ingress": "haproxy"},
-    }
 
 
 def _body(files: Sequence[bytes], priority: Priority = "interactive") -> str:

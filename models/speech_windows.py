@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,8 @@ import numpy as np
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_S = 30
+FRAMES_PER_S = 100
+_STEP_S = 5  # lengths that the encoder sees are multiples of it, so that windows of several recordings go together
 _PAUSE_MS = 1_000  # a shorter pause does not end a segment
 
 
@@ -65,6 +68,15 @@ def join_pieces(pieces: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, 
         length += end - start
     if joined:
         yield tuple(joined)
+
+
+def padded_s(windows: Sequence[Window], *, shortest_s: int) -> int:
+    """How many seconds of each of a recording's windows the encoder sees: enough for the longest, 30 at most.
+
+    One length for all of them, told by the recording alone, so that it sounds the same in every batch.
+    """
+    longest_s = max((window.features.shape[-1] / FRAMES_PER_S for window in windows), default=0.0)
+    return min(max(shortest_s, _STEP_S * math.ceil(longest_s / _STEP_S)), WINDOW_S)
 
 
 def segments(window: Window, words: Sequence[SpokenWord], *, duration_s: float) -> list[list[SpokenWord]]:

@@ -338,9 +338,7 @@ async def submit(task_id: int, body: SubmitBody, service: ServiceOf) -> dict[str
     return {"status": "done"}
 
 
-def make_api(
-    open_service: OpenService, server: ServerSettings, gather_counts: GatherCounts | None = None
-) -> FastAPI:
+def make_api(open_service: OpenService, server: ServerSettings, gather_counts: GatherCounts | None = None) -> FastAPI:
     """The HTTP API around a service, which is opened when the API starts and closed when it ends.
 
     Args:

@@ -48,21 +48,19 @@ def _measure(quick: bool) -> Ratio:
             "wait_ms": 1000 * WAIT_S,
             "ray": version("ray"),
         }
-        judged: Kept[Mapping[Arm, Latencies]] | None = None
+        measured: dict[tuple[Network, float], Kept[Mapping[Arm, Latencies]]] = {}
         for network, levels in _RUNS:
             peak = replica.peak.remote(network).result()
             details[f"{network}.peak_items_per_s"] = round(peak, 1)
             for level in levels:
                 # A quick run repeats what is judged alone.
-                measured = kept(
+                measured[network, level] = kept(
                     lambda number, network=network, rate=level * peak: _round(replica, network, rate, seconds, number),
                     rounds=rounds if level == _JUDGED or not quick else 1,
                 )
-                details |= described(f"{network}.{level}", measured.rounds)
-                details[f"{network}.{level}.stolen"] = max(measured.stolen)
-                if network == "sleep" and level == _JUDGED:
-                    judged = measured
-    assert judged is not None
+                details |= described(f"{network}.{level}", measured[network, level].rounds)
+                details[f"{network}.{level}.stolen"] = max(measured[network, level].stolen)
+    judged = measured["sleep", _JUDGED]
     return Ratio(
         name="late_binding",
         ours="batches formed when the accelerator is free",

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from models import cuda_libraries, signals
 from models.card import ModelCard, Precision, options_of
 from models.errors import ItemError, ModelError
 from models.networks.whisper import write_random_network
 from models.speech_windows import (
+    FRAMES_PER_S,
     SAMPLE_RATE_HZ,
     WINDOW_S,
     SpokenWord,
     Window,
     find_speech,
     join_pieces,
+    padded_s,
     segments,
     whole,
 )
@@ -41,7 +44,6 @@ _COMPUTE_TYPES: dict[str, dict[Precision, str]] = {
     # With plain int8 the layers that are not quantised would compute in fp32.
     "cuda": {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8_float16"},
 }
-_FRAMES = 100 * WINDOW_S  # of a window as the encoder takes it
 _FEWEST_FRAMES = 100  # find_alignment fails on windows of a frame or two; what it finds in the padding is cut off again
 _PREPENDED, _APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # faster-whisper's defaults
 
@@ -56,20 +58,22 @@ class Options:
     max_new_tokens: PositiveInt | None = None
     no_speech_threshold: float = 0.6
     log_prob_threshold: float = -1.0
+    shortest_window_s: Annotated[int, Field(ge=1, le=WINDOW_S)] = WINDOW_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One item's windows, and how long it and the speech in it are."""
+    """One item's windows, how long each is for the encoder, and how long the item and the speech in it are."""
 
     windows: tuple[Window, ...]
+    window_s: int
     duration_s: float
     speech_s: float
 
     @property
     def cost(self) -> float:
-        """Seconds that the encoder sees: every window is padded to 30 s."""
-        return float(WINDOW_S * len(self.windows))
+        """Seconds that the encoder sees."""
+        return float(self.window_s * len(self.windows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +130,10 @@ class Whisper:
             raise ItemError("unreadable_audio", "the recording holds samples that are not finite numbers")
         samples = payload.samples.astype(np.float32, copy=False)
         pieces = find_speech(samples) if self._options.vad else whole(len(samples))
+        windows = tuple(self._window(samples, joined) for joined in join_pieces(pieces))
         return Recording(
-            windows=tuple(self._window(samples, joined) for joined in join_pieces(pieces)),
+            windows=windows,
+            window_s=padded_s(windows, shortest_s=self._options.shortest_window_s),
             duration_s=len(samples) / SAMPLE_RATE_HZ,
             speech_s=sum(end - start for start, end in pieces) / SAMPLE_RATE_HZ,
         )
@@ -137,23 +143,29 @@ class Whisper:
         return Window(features=self._model.feature_extractor(speech)[..., :-1], pieces=pieces)
 
     def example(self) -> Recording:
-        """Two seconds of silence in one window; voice detection would leave nothing of it."""
+        """Two seconds of silence in a window of the longest; voice detection would leave nothing of it."""
         samples = np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32)
         window = self._window(samples, ((0, len(samples)),))
-        return Recording(windows=(window,), duration_s=window.speech_s, speech_s=window.speech_s)
+        return Recording(windows=(window,), window_s=WINDOW_S, duration_s=window.speech_s, speech_s=window.speech_s)
 
     def forward(self, batch: Sequence[Recording]) -> Heard:
-        windows = [(item, window) for item, recording in enumerate(batch) for window in recording.windows]
         languages = dict[int, str]()
-        transcripts = list[Transcript]()
+        of_item = [list[Transcript]() for _ in batch]
         size = self._card.limits.max_items
-        for first in range(0, len(windows), size):
-            transcripts += self._hear(windows[first : first + size], languages)
-        return Heard(recordings=batch, transcripts=transcripts)
+        for window_s in sorted({recording.window_s for recording in batch}):
+            alike = [(item, own) for item, own in enumerate(batch) if own.window_s == window_s]
+            windows = [(item, window) for item, own in alike for window in own.windows]
+            for first in range(0, len(windows), size):
+                chunk = windows[first : first + size]
+                for (item, _), transcript in zip(chunk, self._hear(chunk, window_s, languages), strict=True):
+                    of_item[item].append(transcript)
+        return Heard(recordings=batch, transcripts=list(itertools.chain.from_iterable(of_item)))
 
-    def _hear(self, windows: Sequence[tuple[int, Window]], languages: dict[int, str]) -> list[Transcript]:
+    def _hear(
+        self, windows: Sequence[tuple[int, Window]], window_s: int, languages: dict[int, str]
+    ) -> list[Transcript]:
         """Transcribes windows, each given with its item; ``languages`` learns the language of each new item."""
-        encoded = self._encode([window for _, window in windows])
+        encoded = self._encode([window for _, window in windows], window_s)
         detected = self._detect(encoded, len(windows))
         spoken = [languages.setdefault(item, language) for (item, _), language in zip(windows, detected, strict=True)]
         results = self._generate(encoded, spoken)
@@ -166,11 +178,12 @@ class Whisper:
             found |= zip(rows, own, strict=True)
         return [found[row] for row in range(len(windows))]
 
-    def _encode(self, windows: Sequence[Window]) -> StorageView:
-        """The encoder's answer to the windows, each padded to 30 s with zeros."""
-        features = np.zeros((len(windows), self._model.model.n_mels, _FRAMES), dtype=np.float32)
+    def _encode(self, windows: Sequence[Window], window_s: int = WINDOW_S) -> StorageView:
+        """The encoder's answer to the windows, each padded to the same length with zeros."""
+        frames = FRAMES_PER_S * window_s
+        features = np.zeros((len(windows), self._model.model.n_mels, frames), dtype=np.float32)
         for row, window in zip(features, windows, strict=True):
-            count = min(window.features.shape[-1], _FRAMES)
+            count = min(window.features.shape[-1], frames)
             row[:, :count] = window.features[:, :count]
         return self._model.encode(features)
 
@@ -324,6 +337,9 @@ def load(card: ModelCard, folder: Path) -> Whisper:
     Options: ``vad`` (true) leaves out what silero's voice detection takes for silence; without it a recording is cut
     every 30 s. ``language`` (none: the language of each item's first window). ``beam_size`` (5). ``max_new_tokens`` for
     each window. ``no_speech_threshold`` (0.6) and ``log_prob_threshold`` (-1.0): a window beyond both is silent.
+    ``shortest_window_s`` (30): the encoder sees a recording's windows filled up to a multiple of 5 s, and at least to
+    this; its work grows with that. Published Whispers were trained on 30 s and hear worse in less: measure before you
+    lower it for one. A network that was trained on shorter windows needs no more than those.
 
     Labels: "speech" for what is said between two pauses of a second or more, and "word". ``min_score`` applies to
     "speech"; words share its fate.

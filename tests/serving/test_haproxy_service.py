@@ -53,10 +53,6 @@ def a_bad_item() -> dict[str, str]:
     return {"id": "a", "task": "detection", "data": "no base64"}
 
 
-def a_bad_item() -> dict[str, str]:
-    return {"id": "a", "task": "detection", "data": "no base64"}
-
-
 def a_noisy_png(side: int) -> bytes:
     file = BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)

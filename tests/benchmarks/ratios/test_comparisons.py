@@ -94,15 +94,31 @@ def test_an_image_size_that_balances_nothing_is_refused() -> None:
 
 
 def test_both_arms_hear_the_same_recordings() -> None:
-    ratio = speech_batched.compare(read_card(speech_batched.CARD), speech_batched.recordings(2, commands=1), rounds=1)
+    card = speech_batched.with_window(read_card(speech_batched.CARD), 30)
+
+    ratio = speech_batched.compare(card, speech_batched.recordings(2, commands=1), rounds=1)
 
     assert_measured(ratio, rounds=1)
+    assert "all" in str(ratio.details["same"])
+
+
+def test_shorter_windows_may_change_a_word_in_thirty_and_no_more() -> None:
+    peers = [["one", "two", "three"]] * 10
+    one_other = [*peers[1:], ["one", "two", "tree"]]
+
+    assert speech_batched.same_words(one_other, peers, 10).startswith("1 of 30 words differ")
+    with pytest.raises(ArmsDiffer, match="too short"):
+        speech_batched.same_words([*one_other[1:], ["one"]], peers, 10)
+    with pytest.raises(ArmsDiffer, match="tree"):
+        speech_batched.same_words(one_other, peers, 30)
 
 
 def test_both_arms_hear_the_same_when_voices_pause() -> None:
-    card = replace(read_card(speech_batched.CARD), limits=BatchLimits(max_items=2))
+    card = speech_batched.with_window(read_card(speech_batched.CARD), 30)
 
-    ratio = speech_batched.compare(card, speech_batched.recordings(1, commands=3), rounds=1)
+    ratio = speech_batched.compare(
+        replace(card, limits=BatchLimits(max_items=2)), speech_batched.recordings(1, commands=3), rounds=1
+    )
 
     assert_measured(ratio, rounds=1)
 

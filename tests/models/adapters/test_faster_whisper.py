@@ -17,7 +17,16 @@ from models.card import BatchLimits, ModelCard
 from models.demo.evaluate_language import held_out_clips, normalised
 from models.demo.train import WEIGHTS
 from models.errors import ItemError, ModelError
-from models.speech_windows import SAMPLE_RATE_HZ, SpokenWord, Window, join_pieces, segments, whole
+from models.speech_windows import (
+    SAMPLE_RATE_HZ,
+    WINDOW_S,
+    SpokenWord,
+    Window,
+    join_pieces,
+    padded_s,
+    segments,
+    whole,
+)
 from models.types import Annotation, AudioPayload, Prediction, TextPayload, TimeSpan
 
 DEMO = WEIGHTS / "speech"
@@ -48,6 +57,12 @@ def demo() -> Whisper:
 def listening() -> Whisper:
     """With voice detection."""
     return faster_whisper.load(a_card(options=OPTIONS | {"vad": True}), DEMO)
+
+
+@pytest.fixture(scope="module")
+def brief() -> Whisper:
+    """With windows of ten seconds, which the demo's network has seen in training."""
+    return faster_whisper.load(a_card(options=OPTIONS | {"shortest_window_s": 10}), DEMO)
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +262,56 @@ def test_a_recording_is_heard_alike_alone_and_in_any_batch(
         assert_alike(other, alone)
 
 
+def test_recordings_that_need_windows_of_several_lengths_are_heard_alike_alone_and_together(
+    brief: Whisper, clips: list[tuple[AudioPayload, str]]
+) -> None:
+    one, other, third = (payload.samples for payload, _ in clips[:3])
+    payloads = [recording(one, silence(28.0), other), clips[1][0], recording(one, silence(9.0), third), clips[2][0]]
+    assert [sample.window_s for sample in brief.prepare(payloads)] == [30, 10, 20, 10]
+
+    together = predict(brief, *payloads)
+
+    for payload, prediction in zip(payloads, together, strict=True):
+        [alone] = predict(brief, payload)
+        assert_alike(prediction, alone)
+    assert all(words(prediction) for prediction in together)
+
+
+def test_a_shorter_window_holds_the_same_words_at_the_same_times(
+    demo: Whisper, brief: Whisper, clips: list[tuple[AudioPayload, str]]
+) -> None:
+    payloads = [payload for payload, _ in clips]
+
+    full, short = predict(demo, *payloads), predict(brief, *payloads)
+
+    same = [
+        np.abs(np.array(times(words(one))) - np.array(times(words(other)))).max()
+        for one, other in zip(full, short, strict=True)
+        if [word.text for word in words(one)] == [word.text for word in words(other)]
+    ]
+    assert len(same) >= len(payloads) - 1
+    assert max(same) < 0.25
+    assert sum(sample.cost for sample in brief.prepare(payloads)) == 10 * len(payloads)
+
+
+@pytest.mark.parametrize(
+    ("frames", "shortest_s", "seconds"),
+    [((), 30, 30), ((), 10, 10), ((1000,), 10, 10), ((1001,), 10, 15), ((200, 2999), 5, 30), ((3050,), 10, 30)],
+)
+def test_a_recordings_windows_are_as_long_as_the_longest_needs(
+    frames: tuple[int, ...], shortest_s: int, seconds: int
+) -> None:
+    windows = [Window(features=np.zeros((1, count)), pieces=()) for count in frames]
+
+    assert padded_s(windows, shortest_s=shortest_s) == seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 31])
+def test_a_window_that_no_whisper_has_is_refused(seconds: int) -> None:
+    with pytest.raises(ModelError, match="shortest_window_s"):
+        faster_whisper.load(a_card(options={"shortest_window_s": seconds}), DEMO)
+
+
 def test_windows_beyond_the_batch_limit_run_in_turns(clips: list[tuple[AudioPayload, str]]) -> None:
     payloads = [payload for payload, _ in clips[:3]]
     in_turns = faster_whisper.load(a_card(limits=BatchLimits(max_items=1)), DEMO)
@@ -266,11 +331,11 @@ def test_items_of_several_languages_share_a_batch(clips: list[tuple[AudioPayload
     windows = [(item, recording.windows[0]) for item, recording in enumerate(recordings)]
     languages = {0: "fr", 1: "ja", 2: "fr"}
 
-    together = adapter._hear(windows, dict(languages))  # an untrained network hears one language everywhere
+    together = adapter._hear(windows, WINDOW_S, dict(languages))  # an untrained network hears one language everywhere
 
     assert [transcript.language for transcript in together] == ["fr", "ja", "fr"]
     for window, transcript in zip(windows, together, strict=True):
-        [alone] = adapter._hear([window], dict(languages))
+        [alone] = adapter._hear([window], WINDOW_S, dict(languages))
         assert alone.text == transcript.text
         assert alone.mean_logprob == pytest.approx(transcript.mean_logprob, abs=1e-3)
 
