@@ -7,6 +7,7 @@ import atexit
 import logging
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -272,6 +273,9 @@ class Engine:
             return err
         except Exception as err:
             logger.exception("preparing an item failed")
+            if (reason := device.loss(err)) is not None:  # an upload may be the first that meets it
+                self._lose(reason)
+                return _device_lost(reason)
             if device.is_out_of_memory(err):
                 return _failure(err, is_full=True)
             return ItemError("model_failed", f"the item could not be prepared: {type(err).__name__}")
@@ -346,6 +350,7 @@ class Engine:
             return
         is_full = device.is_out_of_memory(error)
         if is_full:
+            traceback.clear_frames(error.__traceback__)  # they hold the failed pass's tensors
             device.release_memory()
         if len(batch) == 1:
             logger.error("the model failed on an item", exc_info=error)

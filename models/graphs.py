@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_RECORDINGS = 64  # each keeps its inputs and outputs on the device
 _RUNS_BEFORE = 3  # libraries choose kernels and reserve memory in the first ones, which cannot be recorded
+_recording = threading.Lock()  # a process can record one graph at a time: torch waits for the device as it begins
 
 
 class Recorder(Protocol):
@@ -122,10 +125,23 @@ class CudaRecorder:
                 run()
         usual.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        # other threads go on to reserve memory and copy to the device meanwhile, which "global" forbids them
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            outputs = run()
+        try:
+            # other threads go on to reserve memory and copy to the device meanwhile, which "global" forbids them
+            with (
+                _recording,
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                outputs = run()
+        except RuntimeError:
+            self._give_up(usual)
+            raise
         return graph.replay, outputs
+
+    def _give_up(self, usual: torch.cuda.Stream) -> None:
+        """Undo what torch 2.11 leaves behind where a recording fails: its stream is current, its memory reserved."""
+        torch.cuda.set_stream(usual)
+        with suppress(RuntimeError):  # nothing is left to undo
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
 
 
 def are_wanted(*, asked: bool, device: str) -> bool:

@@ -65,20 +65,22 @@ class ResidentMemory:
 
 
 class TorchMemory:
-    """What torch allocates on the device."""
+    """What torch reserves on the device: others cannot have it, and a recorded graph's memory is only seen there."""
 
     def in_use(self) -> int:
         import torch
 
-        return torch.cuda.memory_allocated()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved()
 
     def peak(self, call: Callable[[], object]) -> int:
         import torch
 
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         call()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_reserved()
 
     def context_bytes(self) -> int:
         """CUDA's own share: what is in use now, or 1 GiB where others use the device, too."""

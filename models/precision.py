@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 
 from models.card import ModelCard
 from models.errors import ModelError
+
+_switched = threading.Lock()
 
 
 def half_dtype(card: ModelCard, *, device: str) -> torch.dtype | None:
@@ -74,8 +77,17 @@ def tensor_cores(card: ModelCard) -> Iterator[None]:
     """Around a forward pass: whether CUDA may round fp32 factors to TF32 (10 bits of mantissa, as fp16).
 
     It may not for a card in fp32, whose scores must not depend on which kernel a batch size selects; torch's own
-    default lets convolutions. Changes nothing on a CPU.
+    default lets convolutions. The mode is the whole process's, so one model at a time computes in it. Changes nothing
+    where CUDA is not used.
     """
+    if not torch.cuda.is_initialized():
+        yield
+        return
+    with _switched:
+        yield from _with_mode(card)
+
+
+def _with_mode(card: ModelCard) -> Iterator[None]:
     allowed = "ieee" if card.precision == "fp32" else "tf32"
     convolutions: Any = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
     products = torch.backends.cuda.matmul

@@ -16,7 +16,7 @@ from typing import Any
 
 from models import profile, weights
 from models.accelerator import accelerator_of
-from models.adapter import Adapter, Sample, load
+from models.adapter import Adapter, Sample, decodes_jpegs, load
 from models.card import ModelCard
 from models.errors import ConfigError, ItemError, ModelError, PrelabelError
 from models.media import MediaLimits, decode, image_size_hw
@@ -138,7 +138,7 @@ def _prepared(adapter: Adapter[Any, Any], content: Content, media: MediaLimits) 
     try:
         if content.media == "image":
             content = replace(content, prompts=_boxes(*image_size_hw(content.data, media)))
-        [sample] = adapter.prepare([decode(content, limits=media)])
+        [sample] = adapter.prepare([decode(content, limits=media, keeps_jpegs=decodes_jpegs(adapter))])
     except ItemError:
         return None
     return sample if sample.cost > 0 else None

@@ -32,7 +32,7 @@ class Sample:
 class Echo:
     """Labels a text with itself; while ``gate`` is closed, forward waits.
 
-    "bad" fails, "too large" finds no memory to be prepared in, "lost" gets no prediction.
+    "bad" fails, "too large" finds no memory to be prepared in, "unmovable" no device, "lost" gets no prediction.
     """
 
     gate: threading.Event = field(default_factory=threading.Event)
@@ -44,6 +44,8 @@ class Echo:
     def prepare(self, payloads: Sequence[Payload]) -> list[Sample]:
         if any(isinstance(payload, TextPayload) and payload.text == "too large" for payload in payloads):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if any(isinstance(payload, TextPayload) and payload.text == "unmovable" for payload in payloads):
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
         return [Sample(payload.text) for payload in payloads if isinstance(payload, TextPayload)]
 
     def forward(self, batch: Sequence[Sample]) -> list[str]:
@@ -370,6 +372,16 @@ async def test_a_lost_device_fails_everything_at_once_and_is_seen_by_the_health_
 
     assert [answer.code for answer in [*answers, *late] if isinstance(answer, ItemError)] == ["device_lost"] * 7
     assert adapter.batches == [["first"]]
+
+
+async def test_a_device_that_is_lost_while_nothing_is_computed_is_seen_by_the_next_upload() -> None:
+    async with engine_over(Echo()) as engine:
+        with pytest.raises(ItemError) as failure:
+            await engine.predict(content("unmovable"))
+        with pytest.raises(RuntimeError, match="device is lost"):
+            engine.check_health()
+
+    assert failure.value.code == "device_lost"
 
 
 async def test_an_error_of_the_model_is_not_taken_for_a_lost_device() -> None:

@@ -167,7 +167,7 @@ def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
     [sample] = adapter.prepare([a_picture(0)])
 
     assert (sample.padded_hw, sample.pixels.on_host.dtype) == (wanted.padded_hw, torch.uint8)
-    torch.testing.assert_close(adapter._moved(sample.pixels).cpu(), wanted.pixels.on_host, rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(adapter._moved([sample])[0].cpu(), wanted.pixels.on_host, rtol=0.0, atol=1e-5)
 
 
 def a_tensor(*, mebibytes: int = 1) -> torch.Tensor:
@@ -299,6 +299,10 @@ def test_a_model_that_decodes_on_the_device_finds_what_it_finds_in_pixels(task: 
         assert abs(np.mean(list(sure(one).values())) - np.mean(list(sure(other).values()))) < 0.05
 
 
+COMPILER_TALKS = pytest.mark.filterwarnings("ignore:TensorFloat32")  # torch 2.11 suggests what fp32 must not do
+
+
+@COMPILER_TALKS
 @pytest.mark.parametrize("task", TORCH_TASKS)
 def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
     card = demo_card(task)
@@ -313,6 +317,7 @@ def test_a_compiled_network_says_what_it_says_as_it_is(task: str) -> None:
         )
 
 
+@COMPILER_TALKS
 @pytest.mark.parametrize("options", [{"graphs": True}, {"graphs": True, "compile": True}], ids=str)
 @pytest.mark.parametrize("task", TORCH_TASKS)
 def test_replayed_graphs_say_what_the_network_says(task: str, options: dict[str, Any]) -> None:
@@ -348,10 +353,12 @@ def test_graphs_recorded_by_one_thread_are_replayed_by_another_while_a_third_upl
 
     with ThreadPoolExecutor(2) as threads:
         uploads = threads.submit(upload_until_the_end)
-        warm_up(adapter, card)
-        recorded = len(recordings_of(adapter))
-        found = threads.submit(predict, adapter, payloads).result()
-        ends.set()
+        try:
+            warm_up(adapter, card)
+            recorded = len(recordings_of(adapter))
+            found = threads.submit(predict, adapter, payloads).result()
+        finally:
+            ends.set()
 
     assert uploads.result() > 0
     assert len(recordings_of(adapter)) == recorded == 3
@@ -385,7 +392,7 @@ def test_memory_is_measured_by_batch() -> None:
 
     measured = profile.measure(adapter, samples, gauge=TorchMemory(), bounds=bounds)
 
-    assert 0 < measured[0].peak_bytes < measured[-1].peak_bytes
+    assert 0 < measured[0].peak_bytes <= measured[-1].peak_bytes  # reserved in steps of megabytes
 
 
 @pytest.mark.parametrize("task", ["ner", "detection", "segmentation", "speech"])
