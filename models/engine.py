@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import math
 import threading
 import time
 import traceback
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _BULK_SHARE = 0.75  # of the queue: a drop that fills it leaves room for a person who waits
 _CLOSE_S = 5.0
+_SHORT_PASS_S, _ABOUT_S = 0.5, 30.0  # of bulk items, as long after the last interactive one
 
 _started: WeakSet[Engine] = WeakSet()
 
@@ -100,6 +102,7 @@ class Engine:
         self._busy_s = {"prepare": 0.0, "forward": 0.0, "read": 0.0}
         self._cost = self._padded_cost = 0.0
         self._forward_since: float | None = None
+        self._interactive_at = -math.inf
         self._lost: str | None = None
         self._is_closed = False
         self._forward_thread = threading.Thread(target=self._forward_batches, name="prelabel-forward", daemon=True)
@@ -187,6 +190,8 @@ class Engine:
             self._jobs.add(job)
             self._bytes += len(job.content.data)
             self._lanes[job.priority].arrived[job] = None
+            if job.priority == "interactive":
+                self._interactive_at = self._clock()
             if not self._has_started:
                 self._start()
             self._cpu_work.notify()
@@ -298,7 +303,7 @@ class Engine:
             while not self._is_closed:
                 has_room = len(self._outputs) + self._reading <= len(self._cpu_threads)
                 if has_room and (lane := self._forward_turns.pick(self._lanes, lambda lane: lane.has_batch)):
-                    if batch := self._wanted(lane.take_batch(items=self._limits.max_items, cost=self._max_cost)):
+                    if batch := self._wanted(lane.take_batch(items=self._limits.max_items, cost=self._most_cost(lane))):
                         self._batch_sizes[len(batch)] += 1
                         self._forward_since = self._clock()
                         self._cpu_work.notify_all()  # there is room to prepare others
@@ -306,6 +311,13 @@ class Engine:
                     continue
                 self._forward_work.wait()
         return None
+
+    def _most_cost(self, lane: Lane) -> float:
+        """What a pass may cost: bulk passes are short while somebody may come who has to wait for their end."""
+        seconds, is_alone = self._busy_s["forward"], self._clock() - self._interactive_at > _ABOUT_S
+        if lane is not self._lanes["bulk"] or is_alone or not seconds:
+            return self._max_cost
+        return min(self._max_cost, _SHORT_PASS_S * self._cost / seconds)
 
     def _wanted(self, batch: Sequence[Job]) -> list[Job]:
         """Those of a batch that somebody still waits for; the late ones are told so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Echo:
     """
 
     gate: threading.Event = field(default_factory=threading.Event)
+    item_s: float = 0.0  # what forward takes for each
     most_items: int | None = None  # of a batch, before the device's memory is full
     fault: str | None = None
     batches: list[list[str]] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Echo:
 
     def forward(self, batch: Sequence[Sample]) -> list[str]:
         assert self.gate.wait(PATIENCE_S)
+        time.sleep(self.item_s * len(batch))
         self.forward_threads.add(threading.current_thread().name)
         self.batches.append([sample.text for sample in batch])
         if self.most_items is not None and len(batch) > self.most_items:
@@ -425,7 +428,20 @@ async def test_interactive_items_overtake_bulk_ones_and_share_no_batch_with_them
             await until(lambda: engine.waiting == 5)
         await asyncio.gather(bulk, urgent)
 
-    assert adapter.batches == [["first"], ["i1", "i2"], ["b1", "b2", "b3"]]
+    assert adapter.batches[:2] == [["first"], ["i1", "i2"]]
+    assert [text for batch in adapter.batches[2:] for text in batch] == ["b1", "b2", "b3"]
+
+
+async def test_bulk_passes_are_short_while_somebody_may_come_who_waits_for_their_end() -> None:
+    adapter = Echo(item_s=0.3)
+    adapter.gate.set()
+
+    async with engine_over(adapter, BatchLimits(max_items=3)) as engine:
+        await ask_all(engine, ["a", "b", "c"], priority="bulk")
+        await engine.predict(content("w"))
+        await ask_all(engine, ["d", "e", "f"], priority="bulk")
+
+    assert adapter.batches == [["a", "b", "c"], ["w"], ["d"], ["e"], ["f"]]
 
 
 async def test_bulk_items_do_not_starve() -> None:
