@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 _BULK_SHARE = 0.75  # of the queue: a drop that fills it leaves room for a person who waits
 _CLOSE_S = 5.0
-_SHORT_PASS_S, _ABOUT_S = 0.5, 30.0  # of bulk items, as long after the last interactive one
+_SHORT_PASS_S = 0.5  # of bulk items, as long as interactive ones come
+_ABOUT_S = 120.0  # somebody who labels needs no longer for an item
 
 _started: WeakSet[Engine] = WeakSet()
 
