@@ -434,14 +434,18 @@ async def test_interactive_items_overtake_bulk_ones_and_share_no_batch_with_them
 
 async def test_bulk_passes_are_short_while_somebody_may_come_who_waits_for_their_end() -> None:
     adapter = Echo(item_s=0.3)
-    adapter.gate.set()
 
-    async with engine_over(adapter, BatchLimits(max_items=3)) as engine:
-        await ask_all(engine, ["a", "b", "c"], priority="bulk")
+    async with engine_over(adapter, BatchLimits(max_items=4)) as engine:
+        alone = asyncio.create_task(ask_all(engine, ["a", "b", "c", "d"], priority="bulk"))
+        await until(lambda: engine.stats().items + engine.waiting == 4)
+        adapter.gate.set()
+        await alone
+        passes_alone = len(adapter.batches)
         await engine.predict(content("w"))
-        await ask_all(engine, ["d", "e", "f"], priority="bulk")
+        await ask_all(engine, ["e", "f", "g"], priority="bulk")
 
-    assert adapter.batches == [["a", "b", "c"], ["w"], ["d"], ["e"], ["f"]]
+    assert passes_alone <= 2  # whatever was prepared when the first began, and the rest
+    assert adapter.batches[passes_alone:] == [["w"], ["e"], ["f"], ["g"]]
 
 
 async def test_bulk_items_do_not_starve() -> None:
