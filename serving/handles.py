@@ -52,6 +52,8 @@ class ServeModels:
         answer = await self._bundles[model].ask(asked)
         if isinstance(answer, PrelabelError):
             raise answer
+        if model not in self._uses:  # it was too busy to say what it runs when this gateway started
+            await self.states()
         return answer
 
     def room_in_s(self, model: str) -> float | None:
