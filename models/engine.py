@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from models import device
+from models import device, heap
 from models.adapter import Adapter, Pads, Sample
 from models.card import BatchLimits
 from models.errors import ItemError, OverloadedError
@@ -95,6 +95,7 @@ class Engine:
         self._outputs: deque[_Output] = deque()
         self._reading = 0
         self._prepare_turns, self._forward_turns = Turns(), Turns()
+        self._trims = heap.Trims(clock)
         lock = threading.Lock()
         self._lock, self._cpu_work, self._forward_work = lock, threading.Condition(lock), threading.Condition(lock)
         self._jobs: set[Job] = set()
@@ -240,6 +241,8 @@ class Engine:
         """The next thing for a CPU thread; None when the engine is closed."""
         with self._lock:
             while not self._is_closed:
+                if self._trims.is_due():
+                    return heap.trim
                 if self._outputs:
                     self._reading += 1
                     self._forward_work.notify()  # there is room for another output

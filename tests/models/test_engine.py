@@ -15,9 +15,11 @@ import torch
 from models.card import BatchLimits
 from models.engine import Engine
 from models.errors import ItemError, OverloadedError
+from models.memory import ResidentMemory
 from models.types import Annotation, Content, Payload, Prediction, Priority, TextPayload, WholeItem
 
 PATIENCE_S = 10.0
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -415,6 +417,26 @@ async def test_a_forward_pass_that_never_ends_is_seen_by_the_health_check() -> N
     await asking
     engine.check_health()
     await engine.close()
+
+
+async def test_memory_that_batches_have_freed_goes_back_to_the_system_every_five_seconds() -> None:
+    adapter, now, gauge = Echo(), [0.0], ResidentMemory()
+    adapter.gate.set()
+    engine = Engine(adapter, decode=decode, limits=BatchLimits(), clock=lambda: now[0])
+    blocks = [b"x" * 100_000 for _ in range(3_000)]
+    full = gauge.in_use()
+    kept = blocks[::100]
+    blocks.clear()  # what is left keeps the allocator from giving the rest back by itself
+
+    await engine.predict(content("soon after"))
+    soon = gauge.in_use()
+    now[0] = 5.0
+    await engine.predict(content("later"))
+    await until(lambda: gauge.in_use() < full - 200 * MIB)
+    await engine.close()
+
+    assert soon > full - 100 * MIB
+    assert len(kept) == 30
 
 
 async def test_interactive_items_overtake_bulk_ones_and_share_no_batch_with_them() -> None:
