@@ -21,7 +21,7 @@ from benchmarks.soak_table import tables
 
 OVERLOAD = 1.5
 DEADLINE_S = 2.0
-CONNECTIONS = 256
+CONNECTIONS = 512  # twice what the gateway takes, so that the sender is never the one that holds calls back
 
 _DEMO = Path(__file__).parents[1] / "models" / "demo" / "weights"
 _MAX_QUEUE = (
@@ -39,13 +39,14 @@ _EXCUSED = ("failed: timeout", "failed: overloaded", "429", "503", "not sent", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soak:
-    """What an overload gave: the requests, the probe of /healthz beside them, and the service's processes meanwhile."""
+    """What an overload gave: the requests, probes of /healthz and of the gateway itself, the processes meanwhile."""
 
     peak_per_s: float
     rate_per_s: float
     seconds: float
     items: Counted
     health: Counted
+    gateway: Counted
     usages: list[Usage]
 
 
@@ -118,10 +119,11 @@ def peak(address: str, bodies: Sequence[str]) -> float:
 
 
 def overload(plan: Plan, *, peak_per_s: float, watch: Callable[[], Usage]) -> Soak:
-    """Send a plan while a probe of its own process asks /healthz ten times a second, and watch the service."""
+    """Send a plan while two more processes ask /healthz and /livez ten times a second, and watch the service."""
     usages = list[Usage]()
     pause_s = max(_LEAST_PAUSE_S, plan.seconds / _SAMPLES)
-    with sending(_probe(plan)) as probing, sending(plan) as requesting:
+    health, gateway = (sending(_probe(plan, path)) for path in ("/healthz", "/livez"))
+    with health as probing, gateway as probing_gateway, sending(plan) as requesting:
         end_s = time.monotonic() + plan.seconds
         while not requesting.is_done:
             if time.monotonic() < end_s:
@@ -133,14 +135,15 @@ def overload(plan: Plan, *, peak_per_s: float, watch: Callable[[], Usage]) -> So
             seconds=plan.seconds,
             items=requesting.counted(),
             health=probing.counted(),
+            gateway=probing_gateway.counted(),
             usages=usages,
         )
 
 
-def _probe(plan: Plan) -> Plan:
+def _probe(plan: Plan, path: str) -> Plan:
     return Plan(
         address=plan.address,
-        path="/healthz",
+        path=path,
         rate_per_s=_PROBES_PER_S,
         seconds=plan.seconds,
         connections=1,
@@ -228,6 +231,7 @@ def figures(soak: Soak) -> dict[str, Any]:
         "items": items,
         "wrong": wrong(soak.items),
         "healthz_ms": {f"p{q}": health_ms(soak.health, q) for q in (50, 99)},
+        "gateway_ms": {f"p{q}": health_ms(soak.gateway, q) for q in (50, 99)},
         "healthz_statuses": soak.health.statuses,
         "healthz_unanswered": soak.health.unanswered,
         "memory": _memory(soak.usages),

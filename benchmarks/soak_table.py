@@ -42,6 +42,8 @@ def _notes(figures: dict[str, Any]) -> Text:
         f"good {figures['good_per_s']}/s, of {figures['good_at_peak_per_s']}/s at the peak; "
         f"by fifths of the run {items['good_by_fifth']}\n"
         f"latency of a 200 from when it was due: p50 {latency_ms['p50']} ms, p99 {latency_ms['p99']} ms\n"
+        f"the gateway itself answered /livez within {figures['gateway_ms']['p50']} ms (p50), "
+        f"{figures['gateway_ms']['p99']} ms (p99)\n"
         f"refusals came after {items['shed_ms']['p50_ms']} ms (p50), {items['shed_ms']['p99_ms']} ms (p99)\n"
         f"the sender was {items['lateness']['p99_ms']} ms late (p99); a request waited {items['waits']['p99_ms']} ms "
         f"(p99) for one of {figures['connections']} connections, {items['not_sent']} for longer than the deadline",

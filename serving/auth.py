@@ -19,7 +19,7 @@ from models.errors import ConfigError, PrelabelError
 from serving.errors import answer
 
 _KEY = re.compile(r"pl_([0-9a-z]{8})_([0-9A-Za-z_-]{32,64})")
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d+)?")
 _LINE = re.compile(r"([0-9a-z]{8}):([0-9a-f]{64})")
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _LIFTS_LIMITS = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
 
 # Answered before anybody could wait or leave: Serve need not start two tasks to watch for it.
-_AT_ONCE = "/healthz"
+_AT_ONCE = frozenset({"/healthz", "/livez"})
 _UNWATCHED = [(b"x-request-timeout-seconds", b"0"), (b"x-request-disconnect-disabled", b"?1")]
 
 
@@ -22,7 +22,7 @@ class KeepLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _LIFTS_LIMITS]
-            scope = {**scope, "headers": headers + _UNWATCHED if scope["path"] == _AT_ONCE else headers}
+            scope = {**scope, "headers": headers + _UNWATCHED if scope["path"] in _AT_ONCE else headers}
         await self._app(scope, receive, send)
 
 

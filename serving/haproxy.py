@@ -20,6 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _OPEN_SECTIONS = frozenset({"listen stats", "frontend prometheus"})
 _FRONT = "frontend http_frontend"
 _BODY = '{"error":{"code":"not_ready","message":"the service does not answer yet; try again later"}}'
+_HEALTH, _UP = "prelabel_health", "prelabel_gateway_up"
 UNAVAILABLE = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 2\r\n"
     f"Content-Length: {len(_BODY)}\r\nConnection: close\r\n\r\n{_BODY}"
@@ -31,6 +32,7 @@ def narrowed(configuration: str, *, host: str, unavailable_file: str) -> str:
 
     The front listens on ``host`` and its port, statistics and metrics not at all, only the owner may use the admin
     socket, requests are not sent to the system's log, and a missing backend gives our 503 instead of a bare 500.
+    While a gateway passes HAProxy's own checks, HAProxy answers /healthz in its place, however much it has to do.
 
     Raises:
         ValueError: a bind line is unknown, so what it would open is too; Ray has changed its template.
@@ -39,7 +41,7 @@ def narrowed(configuration: str, *, host: str, unavailable_file: str) -> str:
     for line in configuration.splitlines():
         if line and not line[0].isspace() and not line.startswith("#"):
             section = line.strip()
-        if section in _OPEN_SECTIONS:
+        if section in _OPEN_SECTIONS or _HEALTH in line or _UP in line:
             continue
         if line.split()[:1] == ["bind"]:
             line = _bind(line, section, host)
@@ -47,7 +49,22 @@ def narrowed(configuration: str, *, host: str, unavailable_file: str) -> str:
         line = re.sub(r"^(\s*errorfile 50[234]) .*", lambda m: f"{m[1]} {unavailable_file}", line)
         if not (section == "global" and line.split()[:1] == ["log"]):
             kept.append(line)
+        if section == _FRONT and line.split()[:1] == ["bind"]:
+            kept += _health_rules(configuration)
     return "\n".join(kept) + "\n"
+
+
+def _health_rules(configuration: str) -> list[str]:
+    """What answers /healthz while a replica of the gateway is up; Ray's own proxy, the last resort, is none."""
+    replicas = re.findall(r"^backend (\S+)$|^\s+server (SERVE_REPLICA_\S+) ", configuration, re.MULTILINE)
+    backend, rules = "", list[str]()
+    for name, replica in replicas:
+        backend = name or backend
+        rules += [f"    acl {_UP} srv_is_up({backend}/{replica})"] if replica else []
+    if not rules:
+        return []
+    answer = r'''status 200 content-type application/json string "{\"status\":\"ok\"}"'''
+    return [f"    acl {_HEALTH} path /healthz", *rules, f"    http-request return {answer} if {_HEALTH} {_UP}"]
 
 
 def _bind(line: str, section: str, host: str) -> str:

@@ -24,12 +24,14 @@ from pipelines.types import Failed, Failure, Outcome
 from serving import errors
 from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import BodyLimit, StrictRoute
+from serving.call_limit import CallLimit
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
 from serving.service import Service
 from serving.settings import ServerSettings
 from serving.upload import Parts, UploadRoute, check_parts, form_schema, part_of, parts_of
 
+_LIMITED = frozenset({"/v1/prelabel"})  # other calls are cheap, or a person's work would be lost
 _MANY_ITEMS = 50  # a thousand answers take 35 ms to write, in which the loop would answer nobody
 
 T = TypeVar("T")
@@ -145,7 +147,7 @@ _v1 = APIRouter(route_class=StrictRoute)
 _uploads = APIRouter(route_class=UploadRoute)
 
 
-async def healthz(_: Request) -> Response:
+async def livez(_: Request) -> Response:
     """Whether this process answers; calls nothing."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
@@ -357,6 +359,7 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.state.server = server
     api.state.metrics = Metrics()
     api.state.gather_counts = gather_counts or api.state.metrics.gather
+    api.add_middleware(CallLimit, paths=_LIMITED, most=server.max_calls)
     api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes, max_bytes_at_once=server.max_bodies_bytes)
     if server.api_keys:
         api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
@@ -365,7 +368,8 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     errors.install(api)
     # Not FastAPI's own kind of route, which takes three times as long (120 us), for what is asked most and must be
     # answered when all else waits.
-    api.add_route("/healthz", healthz)
+    api.add_route("/livez", livez)
+    api.add_route("/healthz", livez)  # which HAProxy answers itself, where it stands before the gateways
     api.include_router(_health)
     api.include_router(_uploads, prefix="/v1")
     api.include_router(_v1, prefix="/v1")

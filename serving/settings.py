@@ -37,8 +37,8 @@ class ServerSettings(Section):
     the service answers everybody, and therefore starts on loopback addresses only. ``ingress`` is what stands before
     the gateways: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only). Each of the ``gateways`` is
     a process that reads, stores and answers calls; equal items in flight are computed once per gateway, and each has
-    bodies of at most ``max_bodies_bytes`` in work at the same time, then calls are refused with 429. A model that dies
-    ``max_crashes`` times within ten minutes is not started again.
+    at most ``max_calls`` calls with items in work at the same time, with bodies of at most ``max_bodies_bytes``; others
+    are refused with 429. A model that dies ``max_crashes`` times within ten minutes is not started again.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +47,7 @@ class ServerSettings(Section):
     gateways: int = Field(default=1, ge=1, le=64)
     api_keys: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=64 * 2**20, gt=0)
+    max_calls: int = Field(default=256, gt=0)  # at 2 ms of the gateway's processor for each, half a second of work
     max_bodies_bytes: int = Field(default=2**30, gt=0)
     max_json_depth: int = Field(default=32, gt=0)
     max_items: int = Field(default=1_000, gt=0)

@@ -21,7 +21,7 @@ _MORE_WORKERS = 4
 
 
 def measure(*, quick: bool) -> Ratio:
-    """Requests per second over 32 kept connections, closed loop: GET /healthz of ours / GET /health of theirs.
+    """Requests per second over 32 kept connections, closed loop: GET /livez of ours / GET /health of theirs.
 
     Both as they serve one copy of a model: ours with two gateways before it, the peer with its container file's one
     worker of 8 threads, in which the model is. What one gateway does, and the peer with 4 workers and as many copies,
@@ -45,7 +45,7 @@ def measure(*, quick: bool) -> Ratio:
         more_workers_per_s = statistics.median(send(load).per_s for _ in range(3))
     return Ratio(
         name="noop_http",
-        ours=f"prelabel serve with {_GATEWAYS} gateways, GET /healthz",
+        ours=f"prelabel serve with {_GATEWAYS} gateways, GET /livez",
         peer="label-studio-ml, GET /health, gunicorn --preload --workers 1 --threads 8 as in its container file",
         unit="requests/s",
         rounds=measured,
@@ -70,5 +70,5 @@ def measure(*, quick: bool) -> Ratio:
 
 def _against(peer: Load, *, gateways: int, rounds: int) -> Rounds:
     with service.running(config(DEMO, window_tokens=128) | {"server": {"gateways": gateways}}) as address:
-        ours = replace(peer, address=address, path="/healthz")
+        ours = replace(peer, address=address, path="/livez")
         return interleaved(lambda: send(ours).per_s, lambda: send(peer).per_s, rounds=rounds)

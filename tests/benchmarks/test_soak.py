@@ -46,7 +46,15 @@ def a_soak(*, items: Counted | None = None, health_ms: float = 5.0, grows_by_mib
         for n in range(50)
     ]
     health = counts(statuses={"200": 100}, shed={}, latencies_ms=[health_ms] * 100)
-    return Soak(peak_per_s=60.0, rate_per_s=90.0, seconds=60.0, items=items or counts(), health=health, usages=usages)
+    return Soak(
+        peak_per_s=60.0,
+        rate_per_s=90.0,
+        seconds=60.0,
+        items=items or counts(),
+        health=health,
+        gateway=health,
+        usages=usages,
+    )
 
 
 def missed(result: Soak) -> list[str]:

@@ -26,8 +26,8 @@ def test_headers_that_lift_limits_are_dropped_and_others_are_kept() -> None:
     assert not {name for name in seen if name.startswith("x-request-")}
 
 
-@pytest.mark.parametrize(("path", "is_watched"), [("/healthz", False), ("/v1/prelabel", True)])
-def test_only_the_health_route_goes_unwatched(path: str, is_watched: bool) -> None:
+@pytest.mark.parametrize(("path", "is_watched"), [("/healthz", False), ("/livez", False), ("/v1/prelabel", True)])
+def test_only_the_health_routes_go_unwatched(path: str, is_watched: bool) -> None:
     client = TestClient(Starlette(routes=[Route(path, echo)], middleware=middlewares()))
 
     seen = client.get(path, headers={"X-Request-Timeout-Seconds": "5"}).json()

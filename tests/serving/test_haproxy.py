@@ -55,9 +55,24 @@ def test_the_front_listens_on_the_services_host() -> None:
 
 
 def test_a_second_pass_changes_nothing() -> None:
-    once = haproxy.narrowed(RAYS, host="127.0.0.1", unavailable_file="/run/x/503.http")
+    rays = RAYS.replace("server r1", "server SERVE_REPLICA_a")
+    once = haproxy.narrowed(rays, host="127.0.0.1", unavailable_file="/run/x/503.http")
 
     assert haproxy.narrowed(once, host="127.0.0.1", unavailable_file="/run/x/503.http") == once
+
+
+def test_health_is_answered_while_one_of_the_gateways_is_up() -> None:
+    servers = "server SERVE_REPLICA_a 127.0.0.1:1 check\n    server SERVE_REPLICA_b 127.0.0.1:2 check\n"
+    fallback = "    server SERVE_PROXY_ACTOR-c 127.0.0.1:3 check backup"
+
+    lines = narrowed(RAYS.replace("server r1 127.0.0.1:30000 check", servers + fallback))
+
+    assert [line for line in lines if "srv_is_up" in line] == [
+        "acl prelabel_gateway_up srv_is_up(gateway/SERVE_REPLICA_a)",
+        "acl prelabel_gateway_up srv_is_up(gateway/SERVE_REPLICA_b)",
+    ]
+    assert lines.index("acl prelabel_health path /healthz") < lines.index("backend gateway")
+    assert not any("prelabel" in line for line in narrowed(RAYS))  # no gateway, no answer of ours
 
 
 def test_what_does_not_open_anything_is_kept() -> None:

@@ -87,6 +87,23 @@ def test_an_item_larger_than_grpcs_four_mebibytes_is_labelled(client: httpx.Clie
     assert result["status"] in ("labels", "nothing_found")
 
 
+def test_health_is_answered_while_the_gateways_are_too_busy_to_answer(service: Served, client: httpx.Client) -> None:
+    gateways = _gateways(service)
+    for pid in gateways:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        health = client.get("/healthz")
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/livez", timeout=1.0)
+    finally:
+        for pid in gateways:
+            os.kill(pid, signal.SIGCONT)
+
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert health.headers["content-type"] == "application/json"
+    assert client.get("/livez").json() == {"status": "ok"}
+
+
 def test_a_client_cannot_set_serves_own_timeout(client: httpx.Client) -> None:
     item = an_item((DROP / "detection" / "easy_00.jpg").read_bytes())
 

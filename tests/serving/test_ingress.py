@@ -229,9 +229,10 @@ async def test_readiness_follows_the_models(postgres_url: str) -> None:
         up = await client.get("/readyz")
         models.is_up = False
         down = await client.get("/readyz")
-        alive = await client.get("/healthz")
+        alive = [await client.get(path) for path in ("/healthz", "/livez")]
 
-    assert (up.status_code, down.status_code, alive.status_code) == (200, 503, 200)
+    assert (up.status_code, down.status_code) == (200, 503)
+    assert [answer.json() for answer in alive] == [{"status": "ok"}] * 2
 
 
 async def test_a_model_that_has_stopped_says_why(postgres_url: str) -> None:
@@ -243,6 +244,23 @@ async def test_a_model_that_has_stopped_says_why(postgres_url: str) -> None:
 
     assert (running["ready"], running["problem"]) == (True, None)
     assert (stopped["ready"], stopped["problem"]) == (False, "told to be down")
+
+
+async def test_calls_beyond_those_that_may_be_in_work_are_refused_for_now_and_health_is_not(postgres_url: str) -> None:
+    models = ObedientModels()
+    async with a_client(settings_with(postgres_url, max_calls=1), models) as client:
+        waiting = asyncio.create_task(client.post("/v1/prelabel", json=texts("wait")))
+        await models.waits.wait()
+        refused = await client.post("/v1/prelabel", json=texts("0.9"))
+        others = [await client.get(path) for path in ("/healthz", "/v1/models", "/v1/queues")]
+        models.goes_on.set()
+        answered = await waiting
+        again = await client.post("/v1/prelabel", json=texts("0.9"))
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert [other.status_code for other in others] == [200] * 3
+    assert (answered.status_code, again.status_code) == (200, 200)
 
 
 async def test_bodies_that_together_fill_their_memory_are_refused_for_now(postgres_url: str) -> None:
