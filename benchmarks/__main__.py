@@ -15,7 +15,7 @@ from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
 from benchmarks.judgement import Report
 from benchmarks.ratios import report, runner, saved
-from benchmarks.ratios.registry import MODULES
+from benchmarks.ratios.registry import FURTHER, MODULES, chosen
 from benchmarks.ratios.runner import Outcome
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -30,7 +30,10 @@ def _several() -> None:
 @app.command()
 def ratios(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(MODULES)}; may be repeated.")] = None,
-    quick: Annotated[bool, typer.Option(help="Fewer rounds and items: all together within 15 minutes.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(help=f"Fewer rounds and items, within 15 minutes; {', '.join(sorted(FURTHER))} only if named."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     save: Annotated[
         bool, typer.Option(help="Write each result to benchmarks/results/ratios.json, where others stay.")
@@ -41,7 +44,7 @@ def ratios(
         raise typer.BadParameter(
             f"no comparison {', '.join(unknown)}; known: {', '.join(MODULES)}", param_hint="--only"
         )
-    modules = {name: module for name, module in MODULES.items() if not only or name in only}
+    modules = chosen(only or (), quick=quick)
     measured_on = machine.here()
 
     def keep(outcome: Outcome) -> None:

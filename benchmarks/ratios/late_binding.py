@@ -19,7 +19,9 @@ LEVELS = (0.5, 0.8, 0.95)
 _JUDGED = 0.8
 
 Measured = Sequence[Mapping[Arm, Latencies]]
-_RUNS: tuple[tuple[Network, tuple[float, ...]], ...] = (("sleep", LEVELS), ("bert", (_JUDGED,)))
+_Runs = tuple[tuple[Network, tuple[float, ...]], ...]
+_RUNS: _Runs = (("sleep", LEVELS), ("bert", (_JUDGED,)))
+_QUICK_RUNS: _Runs = (("sleep", (_JUDGED,)),)
 
 
 def measure(*, quick: bool) -> Ratio:
@@ -29,7 +31,8 @@ def measure(*, quick: bool) -> Ratio:
     sent from inside the replica so that the cost of a call, which is the same for both, does not hide the difference.
     ``details`` also hold the other two ways to use @serve.batch, and p50 and p95 of every arm at 0.5, 0.8 and 0.95 of
     the peak (``sleep.0.95.fixed_wait.p95_ms``), all arms in each round, and a small BERT on one thread; an item
-    that is not answered 2 s after the last arrival counts with its age then, which flatters the slow.
+    that is not answered 2 s after the last arrival counts with its age then, which flatters the slow. A quick run has
+    what is judged alone.
     """
     return cluster.apart(_measure, quick=quick)
 
@@ -49,14 +52,13 @@ def _measure(quick: bool) -> Ratio:
             "ray": version("ray"),
         }
         measured: dict[tuple[Network, float], Kept[Mapping[Arm, Latencies]]] = {}
-        for network, levels in _RUNS:
+        for network, levels in _QUICK_RUNS if quick else _RUNS:
             peak = replica.peak.remote(network).result()
             details[f"{network}.peak_items_per_s"] = round(peak, 1)
             for level in levels:
-                # A quick run repeats what is judged alone.
                 measured[network, level] = kept(
                     lambda number, network=network, rate=level * peak: _round(replica, network, rate, seconds, number),
-                    rounds=rounds if level == _JUDGED or not quick else 1,
+                    rounds=rounds,
                 )
                 details |= described(f"{network}.{level}", measured[network, level].rounds)
                 details[f"{network}.{level}.stolen"] = max(measured[network, level].stolen)

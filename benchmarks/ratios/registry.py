@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 
 from benchmarks.peers.environment import PeerMissing
@@ -26,6 +26,15 @@ MODULES: dict[str, str] = {
         "rle",
     )
 }
+# Further peers of what ner_gliner_serve compares; four more starts of a service, for which a quick run has no time.
+FURTHER = frozenset({"ner_litserve", "ner_fastapi"})
+
+
+def chosen(only: Collection[str], *, quick: bool) -> dict[str, str]:
+    """The comparisons to run: those named, else all, in a quick run without the further peers."""
+    return {
+        name: module for name, module in MODULES.items() if (name in only if only else not (quick and name in FURTHER))
+    }
 
 
 def measure_of(module: str) -> Callable[..., Ratio]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import machine
 from benchmarks.__main__ import app
 from benchmarks.ratios import report, runner
-from benchmarks.ratios.registry import MODULES
+from benchmarks.ratios.registry import FURTHER, MODULES, chosen
 from benchmarks.ratios.runner import Outcome
 
 COMPARISONS = "tests.benchmarks.ratios.comparisons"
@@ -35,6 +35,12 @@ def outcome(lines: list[str]) -> Outcome:
 @pytest.fixture(scope="module")
 def written(outcome: Outcome) -> dict[str, Any]:
     return json.loads(json.dumps(report.as_json(outcome, machine.here())))
+
+
+def test_a_quick_run_leaves_out_further_peers_unless_they_are_named() -> None:
+    assert chosen((), quick=False) == MODULES
+    assert set(MODULES) - set(chosen((), quick=True)) == FURTHER
+    assert list(chosen(("ner_litserve",), quick=True)) == ["ner_litserve"]
 
 
 def test_a_ratio_is_written_with_its_arms_its_bar_and_what_it_was_measured_on(written: dict[str, Any]) -> None:
