@@ -21,7 +21,7 @@ from benchmarks.soak_table import tables
 
 OVERLOAD = 1.5
 DEADLINE_S = 2.0
-CONNECTIONS = 512  # twice what the gateway takes, so that the sender is never the one that holds calls back
+CONNECTIONS = 512  # twice what a gateway takes by default, so that its limit is met
 
 _DEMO = Path(__file__).parents[1] / "models" / "demo" / "weights"
 _MAX_QUEUE = (

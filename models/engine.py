@@ -241,7 +241,7 @@ class Engine:
         """The next thing for a CPU thread; None when the engine is closed."""
         with self._lock:
             while not self._is_closed:
-                if self._trims.is_due():
+                if self._trims.take():
                     return heap.trim
                 if self._outputs:
                     self._reading += 1

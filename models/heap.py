@@ -14,13 +14,13 @@ _EVERY_S = 5.0
 
 
 class Trims:
-    """Says when it is time to trim again; not safe to share between threads without a lock."""
+    """Takes turns to trim, five seconds apart; not safe to share between threads without a lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._last_s = clock, clock()
 
-    def is_due(self) -> bool:
-        """Whether five seconds have passed since this last said so."""
+    def take(self) -> bool:
+        """Whether a turn was due, which is taken by asking: the next is due five seconds from now."""
         now = self._clock()
         if now - self._last_s < _EVERY_S:
             return False

@@ -55,7 +55,10 @@ def narrowed(configuration: str, *, host: str, unavailable_file: str) -> str:
 
 
 def _health_rules(configuration: str) -> list[str]:
-    """What answers /healthz while a replica of the gateway is up; Ray's own proxy, the last resort, is none."""
+    """What answers /healthz while a replica of the gateway is up; Ray's own proxy, the last resort, is none.
+
+    It answers under any Host, which a gateway without keys would not; it tells nothing but that the service is there.
+    """
     replicas = re.findall(r"^backend (\S+)$|^\s+server (SERVE_REPLICA_\S+) ", configuration, re.MULTILINE)
     backend, rules = "", list[str]()
     for name, replica in replicas:
