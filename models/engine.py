@@ -12,7 +12,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -21,7 +21,17 @@ from models import device, heap
 from models.adapter import Adapter, Pads, Sample
 from models.card import BatchLimits
 from models.errors import ItemError, OverloadedError
-from models.types import PRIORITIES, Content, Payload, Prediction, Priority
+from models.types import (
+    PRIORITIES,
+    AudioPayload,
+    Content,
+    EncodedJpeg,
+    ImagePayload,
+    Payload,
+    Prediction,
+    Priority,
+    TextPayload,
+)
 from models.waiting import Job, Lane, Turns
 
 logger = logging.getLogger(__name__)
@@ -353,7 +363,7 @@ class Engine:
         except Exception as err:
             self._recover(batch, err)
         else:
-            _answer(batch, predictions)
+            _answer(batch, list(map(_with_extent, predictions, payloads)))
         with self._lock:
             self._busy_s["read"] += self._clock() - start
             self._reading -= 1
@@ -393,6 +403,17 @@ class Engine:
 def _end_all() -> None:
     for engine in _started:
         engine.end()
+
+
+def _with_extent(prediction: Prediction, payload: Payload) -> Prediction:
+    """The prediction with the size or the length of what it is about."""
+    match payload:
+        case ImagePayload() | EncodedJpeg():
+            return replace(prediction, size_hw=payload.size_hw)
+        case AudioPayload():
+            return replace(prediction, duration_s=payload.duration_s)
+        case TextPayload():
+            return prediction
 
 
 def _answer(batch: Sequence[Job], predictions: Sequence[Prediction]) -> None:

@@ -159,6 +159,10 @@ class AudioPayload:
     samples: np.ndarray
     sample_rate_hz: int = 16_000
 
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPayload:
@@ -194,10 +198,16 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A model's annotations for one item and the signals it read off while making them (see models/signals.py)."""
+    """A model's annotations for one item and the signals it read off while making them (see models/signals.py).
+
+    ``size_hw`` is an image's height and width in pixels after EXIF orientation, ``duration_s`` a recording's length in
+    seconds; the engine fills them in.
+    """
 
     annotations: tuple[Annotation, ...] = ()
     signals: dict[str, float] = field(default_factory=dict)
+    size_hw: tuple[int, int] | None = None
+    duration_s: float | None = None
 
     @property
     def status(self) -> Literal["labels", "nothing_found"]:

@@ -74,7 +74,7 @@ def chained(first: Prediction, second: Prediction) -> Prediction:
     signals = first.signals | second.signals
     for name in {"min_score", "no_miss"} & first.signals.keys() & second.signals.keys():
         signals[name] = min(first.signals[name], second.signals[name])
-    return Prediction(annotations=first.annotations + second_annotations, signals=signals)
+    return replace(first, annotations=first.annotations + second_annotations, signals=signals)
 
 
 def only(prediction: Prediction, labels: tuple[str, ...]) -> Prediction:
@@ -85,7 +85,7 @@ def only(prediction: Prediction, labels: tuple[str, ...]) -> Prediction:
     signals = {name: value for name, value in prediction.signals.items() if name != "min_score"}
     if kept:
         signals["min_score"] = min(annotation.score for annotation in kept)
-    return Prediction(annotations=kept, signals=signals)
+    return replace(prediction, annotations=kept, signals=signals)
 
 
 def uncertainty(task: Task, signals: Mapping[str, float]) -> dict[str, float]:

@@ -17,7 +17,10 @@ from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, Proven
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What prelabel says about one item: its labels with scores and a decision, or the error that prevented them."""
+    """What prelabel says about one item: its labels with scores and a decision, or the error that prevented them.
+
+    ``size_hw`` is an image's height and width in pixels, ``duration_s`` a recording's length in seconds.
+    """
 
     id: str
     task: Task
@@ -27,6 +30,8 @@ class Result:
     calibrated: bool = False
     uncertainty: dict[str, float] = field(default_factory=dict)
     signals: dict[str, float] = field(default_factory=dict)
+    size_hw: tuple[int, int] | None = None
+    duration_s: float | None = None
     decision: Decision | None = None
     provenance: Provenance | None = None
     error: Failure | None = None
@@ -48,6 +53,8 @@ def result(outcome: Outcome) -> Result:
                 calibrated=pre_label.calibrated,
                 uncertainty=pre_label.uncertainty,
                 signals=pre_label.prediction.signals,
+                size_hw=pre_label.prediction.size_hw,
+                duration_s=pre_label.prediction.duration_s,
                 decision=outcome.decision,
                 provenance=pre_label.provenance,
             )
