@@ -3,15 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
+READERS := $(basename $(notdir $(wildcard tests/pipelines/formats/readers/*.in)))
 PEERS := fastapi gliner label_studio_ml litserve
 
-.PHONY: demo test check bench bench-peers lock lock-peers clean
+.PHONY: demo test readers check bench bench-peers lock lock-peers lock-readers clean
 
 demo: $(ENVIRONMENT)
 	$(BIN)/prelabel demo
 
-test: $(ENVIRONMENT)
+test: $(ENVIRONMENT) readers
 	$(BIN)/python -m pytest
+
+# The libraries that read our exports back in the tests, each in an environment of its own.
+readers: $(READERS:%=.venv-readers/%/.complete)
+
+.venv-readers/%/.complete: tests/pipelines/formats/readers/%.txt | $(ENVIRONMENT)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-readers/$*
+	VIRTUAL_ENV=.venv-readers/$* $(BIN)/uv pip sync --quiet $<
+	touch $@
 
 check: $(ENVIRONMENT)
 	$(BIN)/ruff format --check .
@@ -38,8 +47,13 @@ lock-peers: $(ENVIRONMENT)
 	for peer in $(PEERS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--no-annotate --no-header benchmarks/peers/$$peer.in --output-file benchmarks/peers/$$peer.txt || exit 1; done
 
+lock-readers: $(ENVIRONMENT)
+	for reader in $(READERS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--no-annotate --no-header tests/pipelines/formats/readers/$$reader.in \
+		--output-file tests/pipelines/formats/readers/$$reader.txt || exit 1; done
+
 clean:
-	rm -rf .venv .venv-peers build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .venv-readers build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(ENVIRONMENT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prelabel needs Python 3.11 or newer; got " + sys.version.split()[0])'
