@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from models.errors import ItemError, OverloadedError, PrelabelError
-from models.types import Content, Item, Prediction, Priority, Task
+from models.types import Content, Item, Prediction, Priority, Prompts, Task
 from pipelines.policy import Policy
 from pipelines.tasks import TaskCard, chained, only, prompts_from, uncertainty
 from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLabel, Provenance
@@ -54,6 +54,12 @@ class Saves(Protocol):
         ...
 
 
+class Knows(Protocol):
+    """What remembers the pre-labels of contents (pipelines/recent.py)."""
+
+    async def find(self, digest: str) -> PreLabel | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One item and what to do with it."""
@@ -77,7 +83,8 @@ class Urgency:
 class Flow:
     """Everything the flow calls on its way.
 
-    Storing may begin up to ``save_s`` seconds past a deadline, so that what is ready by then is kept.
+    Storing may begin up to ``save_s`` seconds past a deadline, so that what is ready by then is kept. What is ``known``
+    of a content, from the same models and configuration, is not computed again.
     """
 
     fetcher: Fetches
@@ -87,6 +94,7 @@ class Flow:
     store: Saves
     clock: Callable[[], datetime]
     save_s: float = 2.0
+    known: Knows | None = None
 
 
 async def pre_label_all(
@@ -154,17 +162,29 @@ async def _label(request: Request, flow: Flow, urgency: Urgency) -> Labelled:
     item, task = request.item, request.task
     card = _task_card(item, task, flow.tasks)
     content = await _with_digest(await flow.fetcher.fetch(item))
+    pre_label = await _known(item, content, flow) or await _computed(item, card, content, flow, urgency)
+    return Labelled(item=item, task=task, pre_label=pre_label, decision=flow.policies[task].decide(task, pre_label))
+
+
+async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:
+    """What was said of the same content before; nothing if the item asks for something of its own."""
+    if flow.known is None or item.prompts != Prompts() or content.digest is None:
+        return None
+    if (known := await flow.known.find(content.digest)) is None:
+        return None
+    return replace(known, provenance=replace(known.provenance, created_at=flow.clock()))
+
+
+async def _computed(item: Item, card: TaskCard, content: Content, flow: Flow, urgency: Urgency) -> PreLabel:
     prediction, ran = await _predict(card, content, flow.models, urgency)
     prediction = only(prediction, item.prompts.labels)
-    pre_label = PreLabel(
+    return PreLabel(
         prediction=prediction,
         confidence=None,  # until a calibration has been fitted for this model version and task
         calibrated=False,
-        uncertainty=uncertainty(task, prediction.signals),
-        provenance=_provenance(task, ran, content, flow),
+        uncertainty=uncertainty(card.task, prediction.signals),
+        provenance=_provenance(card.task, ran, content, flow),
     )
-    decision = flow.policies[task].decide(task, pre_label)
-    return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
 
 
 def _task_card(item: Item, task: Task, tasks: Mapping[Task, TaskCard]) -> TaskCard:

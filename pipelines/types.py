@@ -75,10 +75,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why an item has no pre-label; ``code`` is the error's code (see models/errors.py)."""
+    """Why an item has no pre-label; ``code`` is the error's code (see models/errors.py).
+
+    ``attempts`` says how often it has been tried.
+    """
 
     code: str
     message: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ def failed_page(run_id: str, after: int, limit: int) -> Select[Any]:
             failures.c.task,
             failures.c.code,
             failures.c.message,
+            failures.c.attempts,
         )
         .select_from(failures.join(items))
         .where(failures.c.run_id == storable(run_id), failures.c.id > after)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from models.types import Annotation, Item, Prediction, Prompts
+from pipelines import retries
 from pipelines.store.inserts import Row
 from pipelines.store.jsonb import json_text, storable
 from pipelines.store.tables import decisions, items, prelabels, reviews
@@ -27,7 +28,8 @@ _PREDICTION = TypeAdapter(Prediction)
 _PROMPTS = TypeAdapter(Prompts)
 _PROVENANCE = TypeAdapter(Provenance)
 
-ITEM_COLUMNS = tuple(column.label(f"item_{column.key}") for column in items.c if column.key != "run_id")
+_OF_A_LISTING = ("run_id", "position", "listed_in")
+ITEM_COLUMNS = tuple(column.label(f"item_{column.key}") for column in items.c if column.key not in _OF_A_LISTING)
 PRE_LABEL_COLUMNS = (
     prelabels.c.task,
     prelabels.c.prediction,
@@ -78,16 +80,19 @@ def key_of(row: Row | RowMapping) -> Key:
     return row["item_id"], row["task"]
 
 
-def rows_of(outcome: Outcome, *, run_id: str, digest: str | None) -> tuple[Outcome, LabelledRows | FailedRows]:
+def rows_of(
+    outcome: Outcome, *, run_id: str, digest: str | None, is_retried: bool = False
+) -> tuple[Outcome, LabelledRows | FailedRows]:
     """The outcome as it can be stored, and its rows.
 
     A pre-label with numbers that the store refuses becomes a failure; its neighbours are not affected.
 
     Args:
         digest: what ``digest_of`` says.
+        is_retried: whether somebody will try again what may work then.
     """
     if isinstance(outcome, Failed):
-        return outcome, failed_rows(outcome, run_id=run_id, digest=digest)
+        return outcome, failed_rows(outcome, run_id=run_id, digest=digest, is_retried=is_retried)
     try:
         return outcome, labelled_rows(outcome, run_id=run_id, digest=digest)
     except (TypeError, ValueError) as err:
@@ -106,13 +111,13 @@ def labelled_rows(labelled: Labelled, *, run_id: str, digest: str | None) -> Lab
     )
 
 
-def failed_rows(failed: Failed, *, run_id: str, digest: str | None) -> FailedRows:
+def failed_rows(failed: Failed, *, run_id: str, digest: str | None, is_retried: bool = False) -> FailedRows:
     item = item_row(failed.item, run_id=run_id, digest=digest)
     try:
         item |= {"prompts": _written(_PROMPTS, failed.item.prompts)}
     except (TypeError, ValueError):  # only an item that failed can carry such prompts
         item |= {"prompts": {}}
-    return FailedRows(item=item, failure=failure_row(failed, run_id=run_id))
+    return FailedRows(item=item, failure=failure_row(failed, run_id=run_id, is_retried=is_retried))
 
 
 def reused_id(outcome: Outcome) -> Failed:
@@ -169,13 +174,15 @@ def decision_row(decision: Decision) -> Row:
     }
 
 
-def failure_row(failed: Failed, *, run_id: str) -> Row:
+def failure_row(failed: Failed, *, run_id: str, is_retried: bool) -> Row:
     return {
         "run_id": run_id,
         "item_id": item_id(failed.item.id),
         "task": failed.task,
         "code": storable(failed.failure.code),
         "message": storable(failed.failure.message),
+        "attempts": failed.failure.attempts,
+        "retry_s": retries.wait_s(failed.failure.code, attempts=failed.failure.attempts) if is_retried else None,
     }
 
 
@@ -247,7 +254,11 @@ def labelled(row: RowMapping) -> Labelled:
 
 
 def failed(row: RowMapping) -> Failed:
-    return Failed(item=item(row), task=row["task"], failure=Failure(code=row["code"], message=row["message"]))
+    return Failed(item=item(row), task=row["task"], failure=failure(row))
+
+
+def failure(row: RowMapping) -> Failure:
+    return Failure(code=row["code"], message=row["message"], attempts=row["attempts"])
 
 
 def review_of_result(row: RowMapping) -> Review | None:

@@ -34,9 +34,11 @@ _DECISIONS = insert_rows(
     *("policy_id", "threshold", "propensity", "draw"),
 )
 _REVIEW_TASKS = insert_rows(review_tasks, "prelabel_id", "queue", "priority")
-_FAILURES = insert_rows(failures, "run_id", "item_id", "task", "code", "message")
+_FAILURES = insert_rows(failures, "run_id", "item_id", "task", "code", "message", "attempts", "retry_s")
 _FAILURES = _FAILURES.on_conflict_do_update(
-    constraint="failures_key", set_={name: _FAILURES.excluded[name] for name in ("code", "message")}
+    constraint="failures_key",
+    set_={name: _FAILURES.excluded[name] for name in ("code", "message", "attempts", "retry_s")}
+    | {"created_at": func.now()},
 )
 _CONTENTS = insert(contents).on_conflict_do_nothing()
 
@@ -62,15 +64,18 @@ class RowSet:
         return sum(len(as_json(row)) for row in written) + sum(map(len, self.contents.values()))
 
 
-def row_set(outcomes: Sequence[Outcome], *, run_id: str, known: Mapping[Key, str | None]) -> RowSet:
+def row_set(
+    outcomes: Sequence[Outcome], *, run_id: str, known: Mapping[Key, str | None], is_listed: bool = False
+) -> RowSet:
     """The rows of these outcomes.
 
     Args:
         known: what has a pre-label in the run already, with the digests of the items.
+        is_listed: whether the items are in the run's listing, so that they have their rows, and failures are retried.
     """
     digests = {item_id: digest for (item_id, _), digest in known.items()}
     stored = [
-        rows.rows_of(outcome, run_id=run_id, digest=digest)
+        rows.rows_of(outcome, run_id=run_id, digest=digest, is_retried=is_listed)
         for outcome, digest in _with_ids_of_their_own(outcomes, digests)
     ]
     labelled = [entry for _, entry in stored if isinstance(entry, LabelledRows)]
@@ -83,7 +88,7 @@ def row_set(outcomes: Sequence[Outcome], *, run_id: str, known: Mapping[Key, str
     return RowSet(
         run_id=run_id,
         outcomes=[outcome for outcome, _ in stored],
-        items=[row for item_id, row in by_id.items() if item_id not in digests],
+        items=[] if is_listed else [row for item_id, row in by_id.items() if item_id not in digests],
         labelled=by_key,
         failures=[row for key, row in failures_by_key.items() if key not in by_key and key not in known],
         contents=dict(_kept_contents(outcome for outcome, _ in stored)),

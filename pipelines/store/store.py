@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from models.errors import OverloadedError
 from models.types import Task
-from pipelines.errors import NotFoundError, StoreUnavailableError
+from pipelines.errors import ConflictError, NotFoundError, StoreUnavailableError
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
 from pipelines.store.groups import Groups, too_late
@@ -97,13 +97,13 @@ class Store:
                 update(runs).where(runs.c.id == storable(run_id)).values(status=status, finished_at=func.now())
             )
             if done.rowcount == 0:
-                raise _no_run(run_id)
+                raise no_run(run_id)
 
     async def run(self, run_id: str) -> Run:
         async with database.reading(self.engine) as connection:
             found = (await connection.execute(select(runs).where(runs.c.id == storable(run_id)))).mappings().first()
         if found is None:
-            raise _no_run(run_id)
+            raise no_run(run_id)
         return Run(**found)
 
     async def runs(self, *, limit: int = 100) -> list[Run]:
@@ -119,7 +119,12 @@ class Store:
             raise OverloadedError(message=f"{self._saving} calls wait to be stored already; try again later")
 
     async def save(
-        self, outcomes: Sequence[Outcome], *, run_id: str | None, begin_by: float | None = None
+        self,
+        outcomes: Sequence[Outcome],
+        *,
+        run_id: str | None,
+        begin_by: float | None = None,
+        attempt: int | None = None,
     ) -> list[Outcome]:
         """Store outcomes and queue the reviews they call for, all or nothing, in one transaction.
 
@@ -131,6 +136,7 @@ class Store:
             run_id: a run that was started; None makes the outcomes a finished run of their own, named "online", and
                 shares a transaction with others of this kind that wait at the same time.
             begin_by: when the writing must have begun, in the running loop's time; None for whenever.
+            attempt: the attempt at a drop's run that this belongs to (Drops.hold); its items are in the listing.
 
         Returns:
             The outcomes, in order, with a failure in place of each that could not be stored: its numbers cannot be
@@ -138,11 +144,12 @@ class Store:
 
         Raises:
             NotFoundError: no such run.
+            ConflictError: somebody else has begun a later attempt at the run (taken_over); nothing is stored.
             OverloadedError: its turn did not come in time; nothing is stored.
             StoreUnavailableError: the database does not answer.
         """
         if run_id is not None:
-            return await self._save_into(storable(run_id), outcomes, begin_by)
+            return await self._save_into(storable(run_id), outcomes, begin_by, attempt)
         added, size_bytes = await _rows_of_a_run(outcomes)
         await self._groups.save(added, rows=len(outcomes), size_bytes=size_bytes, begin_by=begin_by)
         return added.outcomes
@@ -157,13 +164,15 @@ class Store:
             await insert_runs(connection, row_sets)
             await insert_all(connection, row_sets)
 
-    async def _save_into(self, run_id: str, outcomes: Sequence[Outcome], begin_by: float | None) -> list[Outcome]:
+    async def _save_into(
+        self, run_id: str, outcomes: Sequence[Outcome], begin_by: float | None, attempt: int | None
+    ) -> list[Outcome]:
         self._saving += 1
         try:
             async with asyncio.timeout_at(begin_by) as limit, database.transaction(self.engine) as connection:
-                await _hold_run(connection, run_id)
+                await _hold_run(connection, run_id, attempt)
                 limit.reschedule(None)  # it has begun
-                return await _save_into(connection, run_id, outcomes)
+                return await _save_into(connection, run_id, outcomes, is_listed=attempt is not None)
         except TimeoutError as err:
             raise too_late() from err
         finally:
@@ -211,11 +220,16 @@ class Store:
             return [QueueOverview(**row) for row in (await connection.execute(queries.queue_overviews())).mappings()]
 
 
-async def _hold_run(connection: AsyncConnection, run_id: str) -> None:
+async def _hold_run(connection: AsyncConnection, run_id: str, attempt: int | None) -> None:
     """Let one transaction at a time save into a run, so that results appear in the order of their positions."""
-    found = await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
-    if found.first() is None:
-        raise _no_run(run_id)
+    held = select(runs.c.attempt).where(runs.c.id == run_id).with_for_update(key_share=True)
+    found = (await connection.execute(held)).first()
+    if found is None:
+        raise no_run(run_id)
+    if attempt is not None and found.attempt != attempt:
+        raise ConflictError(
+            "taken_over", f"somebody else goes on with run '{run_id}' since; what this process has not stored is theirs"
+        )
 
 
 async def _rows_of_a_run(outcomes: Sequence[Outcome]) -> tuple[RowSet, int]:
@@ -228,9 +242,11 @@ async def _rows_of_a_run(outcomes: Sequence[Outcome]) -> tuple[RowSet, int]:
     return build() if len(outcomes) <= _FEW else await asyncio.to_thread(build)
 
 
-async def _save_into(connection: AsyncConnection, run_id: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
+async def _save_into(
+    connection: AsyncConnection, run_id: str, outcomes: Sequence[Outcome], *, is_listed: bool
+) -> list[Outcome]:
     known = await _known(connection, {rows.item_id(outcome.item.id) for outcome in outcomes}, run_id)
-    added = row_set(outcomes, run_id=run_id, known=known)
+    added = row_set(outcomes, run_id=run_id, known=known, is_listed=is_listed)
     await insert_all(connection, [added])
     if new := [key for key in added.labelled if key not in known]:
         await connection.execute(delete(failures).where(_named(failures, run_id, new)))
@@ -240,7 +256,11 @@ async def _save_into(connection: AsyncConnection, run_id: str, outcomes: Sequenc
 async def _known(connection: AsyncConnection, ids: set[str], run_id: str) -> dict[Key, str | None]:
     """What has a pre-label in the run of these items, with the digests of the items."""
     found = (
-        select(items.c.id.label("item_id"), prelabels.c.task, items.c.digest)
+        select(
+            items.c.id.label("item_id"),
+            prelabels.c.task,
+            func.coalesce(items.c.digest, prelabels.c.provenance["item_digest"].astext).label("digest"),
+        )
         .select_from(items.join(prelabels))
         .where(items.c.run_id == run_id, items.c.id == any_(_texts(ids)))
     )
@@ -260,5 +280,5 @@ def _texts(values: Iterable[str]) -> Cast[Sequence[str]]:
     return cast(list(values), ARRAY(Text))
 
 
-def _no_run(run_id: str) -> NotFoundError:
+def no_run(run_id: str) -> NotFoundError:
     return NotFoundError(message=f"no run '{run_id}'; list the runs to see their ids")

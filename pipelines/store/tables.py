@@ -40,6 +40,13 @@ runs = Table(
     Column("status", Text, nullable=False, server_default="running"),
     Column("created_at", _moment, nullable=False, server_default=_now),
     Column("finished_at", _moment),
+    Column("task", Text),
+    Column("source", JSONB),
+    Column("fingerprint", JSONB),
+    Column("is_listed", Boolean, nullable=False, server_default="false"),
+    Column("is_stopping", Boolean, nullable=False, server_default="false"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("worker", Text),
 )
 
 items = Table(
@@ -53,6 +60,12 @@ items = Table(
     Column("meta", JSONB, nullable=False),
     Column("prompts", JSONB, nullable=False),
     Column("digest", Text),
+    Column("position", BigInteger),
+    Column("listed_in", Integer),
+)
+Index(
+    *("items_in_listing", items.c.run_id, items.c.position, items.c.id),
+    postgresql_where=items.c.position.is_not(None),
 )
 
 contents = Table(
@@ -90,6 +103,7 @@ prelabels = Table(
     UniqueConstraint("run_id", "item_id", "task", name="prelabels_key"),
     Index("prelabels_in_order", "run_id", "id"),
 )
+Index("prelabels_by_content", prelabels.c.run_id, prelabels.c.provenance["item_digest"].astext)
 
 decisions = Table(
     "decisions",
@@ -113,11 +127,14 @@ failures = Table(
     Column("task", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="1"),
+    Column("retry_s", Double),
     Column("created_at", _moment, nullable=False, server_default=_now),
     ForeignKeyConstraint(["run_id", "item_id"], ["items.run_id", "items.id"]),
     UniqueConstraint("run_id", "item_id", "task", name="failures_key"),
     Index("failures_in_order", "run_id", "id"),
 )
+Index("failures_to_retry", failures.c.run_id, postgresql_where=failures.c.retry_s.is_not(None))
 
 review_tasks = Table(
     "review_tasks",

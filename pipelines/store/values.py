@@ -6,21 +6,66 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from models.types import Annotation, Task
-from pipelines.types import Outcome
+from models.types import Annotation, Item, Task
+from pipelines.types import Failure, Outcome
 
-RunStatus = Literal["running", "done", "failed", "cancelled"]
+RunStatus = Literal["queued", "running", "done", "stopped", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One batch job over a drop, or what a service labels while it is up."""
+    """One batch job over a drop, or what a service labels while it is up.
+
+    ``task``, ``source`` and ``fingerprint`` are a drop's: what is done, where its items come from, and what labels
+    them, so that a run goes on only with what it began with. ``is_listed`` says whether all its items are known,
+    ``is_stopping`` whether somebody wants it to end, ``attempt`` how often it was begun, ``worker`` by whom last.
+    """
 
     id: str
     name: str
     status: RunStatus
     created_at: datetime
     finished_at: datetime | None
+    task: Task | None = None
+    source: dict[str, str] | None = None
+    fingerprint: dict[str, str] | None = None
+    is_listed: bool = False
+    is_stopping: bool = False
+    attempt: int = 0
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """An item of a drop that has no final outcome yet, and its place in the listing.
+
+    ``attempts`` counts how often it was tried, since somebody wanted it tried anew; ``has_failed`` says whether it is
+    in the store as failed.
+    """
+
+    item: Item
+    position: int
+    attempts: int
+    has_failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFailure:
+    """An item that has failed, why, and whether it will be tried again."""
+
+    item_id: str
+    uri: str | None
+    failure: Failure
+    is_retried: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorCount:
+    """How many items of a run have failed with a code, and how many of these will be tried again."""
+
+    code: str
+    items: int
+    retrying: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,17 @@
+"""Says which failures of a drop are tried again, and when."""
+
+from __future__ import annotations
+
+# What may be over in a moment: somebody was busy, slow or gone. Everything else is in the item itself.
+RETRYABLE = frozenset(
+    {"timeout", "unreachable", "overloaded", "out_of_memory", "device_lost", "worker_lost", "not_ready"}
+)
+MOST_ATTEMPTS = 4
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+
+
+def wait_s(code: str, *, attempts: int) -> float | None:
+    """How long to wait before an item is tried again after so many attempts; None if it is not."""
+    if code not in RETRYABLE or attempts >= MOST_ATTEMPTS:
+        return None
+    return min(_FIRST_WAIT_S * 2.0 ** (attempts - 1), _LONGEST_WAIT_S)

@@ -1,0 +1,1 @@
+"""Lists the items of a drop."""

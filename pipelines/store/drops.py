@@ -1,0 +1,200 @@
+"""Keeps the listing of a drop, says what of it is still to be done, and lets one process at a time work on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from models.types import Task
+from pipelines.errors import ConflictError
+from pipelines.store import engine as database
+from pipelines.store import rows
+from pipelines.store.jsonb import storable
+from pipelines.store.store import Store, no_run
+from pipelines.store.tables import failures, items, prelabels, runs
+from pipelines.store.values import ErrorCount, StoredFailure
+from pipelines.types import PreLabel
+
+_LOCK_S = 2.0
+
+
+class Drops:
+    """The runs over drops, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+
+    async def begin(
+        self,
+        run_id: str,
+        *,
+        name: str,
+        task: Task,
+        source: Mapping[str, str],
+        fingerprint: Mapping[str, str],
+        is_queued: bool = False,
+    ) -> None:
+        """Note a new run.
+
+        Args:
+            source: where its items come from.
+            fingerprint: what labels them; a run goes on only with the same.
+            is_queued: whether it waits for somebody to take it, rather than being worked on at once.
+
+        Raises:
+            ConflictError: there is a run with this id (run_exists).
+        """
+        row = {
+            "id": storable(run_id),
+            "name": storable(name),
+            "task": task,
+            "source": {key: storable(value) for key, value in source.items()},
+            "fingerprint": dict(fingerprint),
+            "status": "queued" if is_queued else "running",
+        }
+        async with database.transaction(self._engine) as connection:
+            made = await connection.execute(insert(runs).values(row).on_conflict_do_nothing())
+            if made.rowcount == 0:
+                raise ConflictError("run_exists", f"there is a run '{run_id}' already; resume it, or take another id")
+
+    @asynccontextmanager
+    async def hold(self, run_id: str, *, worker: str) -> AsyncIterator[int]:
+        """Be the only one who works on a run; yields the number of this attempt, which every save must name.
+
+        The hold is a lock of the database session, so it ends with the process, however that ends. When the database
+        itself goes down the lock is gone, and the attempt's number keeps a later worker's results apart from ours.
+
+        Raises:
+            ConflictError: somebody works on it (run_is_held).
+            NotFoundError: no such run.
+        """
+        async with database.reading(self._engine) as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await _lock(connection, run_id)
+            try:
+                yield await _new_attempt(connection, run_id, worker)
+            finally:
+                with suppress(DBAPIError):  # the database has gone down, and the lock with it
+                    await connection.execute(select(func.pg_advisory_unlock(_key(run_id))))
+                await connection.invalidate()  # an unlock that did not get through ends with its session
+
+    async def known(self, run_id: str, digests: Collection[str]) -> dict[str, PreLabel]:
+        """What the run has said of these contents already, by digest."""
+        found = (
+            select(*rows.PRE_LABEL_COLUMNS, _DIGEST.label("digest"))
+            .distinct(_DIGEST)
+            .where(prelabels.c.run_id == storable(run_id), any_(cast(list(digests), ARRAY(Text))) == _DIGEST)
+            .order_by(_DIGEST, prelabels.c.id)
+        )
+        async with database.reading(self._engine) as connection:
+            return {row["digest"]: rows.pre_label(row) for row in (await connection.execute(found)).mappings()}
+
+    async def is_stopping(self, run_id: str) -> bool:
+        """Whether somebody wants the run to end."""
+        async with database.reading(self._engine) as connection:
+            found = await connection.execute(select(runs.c.is_stopping).where(runs.c.id == storable(run_id)))
+            return bool(found.scalar())
+
+    async def stop(self, run_id: str) -> None:
+        """Ask whoever works on a run to end after the batches in flight; a run that nobody works on is over at once.
+
+        Raises:
+            NotFoundError: no such run.
+        """
+        waiting = {"status": "cancelled", "is_stopping": True, "finished_at": func.now()}
+        this = runs.c.id == storable(run_id)
+        async with database.transaction(self._engine) as connection:
+            done = await connection.execute(update(runs).where(this, runs.c.status == "queued").values(waiting))
+            if done.rowcount == 0:
+                asked = await connection.execute(update(runs).where(this).values(is_stopping=True))
+                if asked.rowcount == 0:
+                    raise no_run(run_id)
+
+    async def errors(
+        self, run_id: str, *, code: str | None = None, after: str = "", limit: int = 1_000
+    ) -> list[StoredFailure]:
+        """A page of the items that have failed, by their ids."""
+        query = (
+            select(failures, items.c.uri)
+            .select_from(failures.join(items))
+            .where(failures.c.run_id == storable(run_id), failures.c.item_id > after)
+            .order_by(failures.c.item_id)
+            .limit(limit)
+        )
+        if code is not None:
+            query = query.where(failures.c.code == code)
+        async with database.reading(self._engine) as connection:
+            found = (await connection.execute(query)).mappings()
+            return [_stored_failure(row) for row in found]
+
+    async def error_counts(self, run_id: str) -> list[ErrorCount]:
+        """How many items have failed, code by code."""
+        query = (
+            select(failures.c.code, func.count(), func.count(failures.c.retry_s))
+            .where(failures.c.run_id == storable(run_id))
+            .group_by(failures.c.code)
+            .order_by(failures.c.code)
+        )
+        async with database.reading(self._engine) as connection:
+            found = await connection.execute(query)
+            return [ErrorCount(code=code, items=count, retrying=retrying) for code, count, retrying in found]
+
+    async def redrive(self, run_id: str, *, codes: Collection[str]) -> int:
+        """Let the items that have failed with these codes be tried again from the start; how many that are."""
+        these = (failures.c.run_id == storable(run_id), failures.c.code == any_(cast(list(codes), ARRAY(Text))))
+        async with database.transaction(self._engine) as connection:
+            done = await connection.execute(update(failures).where(*these).values(attempts=0, retry_s=0.0))
+            return done.rowcount
+
+
+_DIGEST = prelabels.c.provenance["item_digest"].astext
+
+
+def _key(run_id: str) -> ColumnElement[int]:
+    """The number of a run's advisory lock."""
+    return func.hashtextextended(storable(run_id), 0)
+
+
+async def _lock(connection: AsyncConnection, run_id: str) -> None:
+    """Take a run's lock. The server may need a moment to see that the process which had it is dead."""
+    until = time.monotonic() + _LOCK_S
+    while not (await connection.execute(select(func.pg_try_advisory_lock(_key(run_id))))).scalar_one():
+        if time.monotonic() > until:
+            raise await _held(connection, run_id)
+        await asyncio.sleep(_LOCK_S / 20)
+
+
+async def _new_attempt(connection: AsyncConnection, run_id: str, worker: str) -> int:
+    begun = {
+        "attempt": runs.c.attempt + 1,
+        "status": "running",
+        "finished_at": None,
+        "is_stopping": False,
+        "worker": storable(worker),
+    }
+    this = runs.c.id == storable(run_id)
+    attempt = (await connection.execute(update(runs).where(this).values(begun).returning(runs.c.attempt))).scalar()
+    if attempt is None:
+        raise no_run(run_id)
+    return attempt
+
+
+async def _held(connection: AsyncConnection, run_id: str) -> ConflictError:
+    worker = (await connection.execute(select(runs.c.worker).where(runs.c.id == storable(run_id)))).scalar()
+    return ConflictError(
+        "run_is_held", f"run '{run_id}' is being worked on by {worker}; wait until that ends, or end it first"
+    )
+
+
+def _stored_failure(row: Any) -> StoredFailure:
+    return StoredFailure(
+        item_id=row["item_id"], uri=row["uri"], failure=rows.failure(row), is_retried=row["retry_s"] is not None
+    )
