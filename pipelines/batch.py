@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ParamSpec, Protocol, TypeVar
 
+from models.errors import ModelError
 from models.types import Task
 from pipelines.errors import StoreUnavailableError
 from pipelines.prelabel import Flow, Request, pre_label
@@ -45,13 +46,19 @@ class Labels(Protocol):
 
 
 class FlowLabels:
-    """Labels items by a flow in this process."""
+    """Labels items by a flow in this process; equal contents of a run are computed once."""
 
-    def __init__(self, flow: Flow, *, at_once: int) -> None:
-        self._flow, self.at_once = flow, at_once
+    def __init__(self, flow: Flow, *, at_once: int, recent: Recent) -> None:
+        self._flow, self._recent, self.at_once = replace(flow, known=recent), recent, at_once
 
     async def label(self, request: Request) -> Outcome:
-        return await pre_label(request, self._flow, priority="bulk")
+        outcome = await pre_label(request, self._flow, priority="bulk")
+        if isinstance(outcome, Failed):
+            if outcome.failure.code == "device_lost":  # no item of this process has a chance any more
+                raise ModelError("model_stopped", f"{outcome.failure.message}; the run can be resumed")
+        else:
+            self._recent.add(outcome.pre_label)
+        return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +90,13 @@ class Batch:
         labels: Labels,
         attempt: int,
         on_progress: Callable[[Progress], None] = lambda _: None,
-        recent: Recent | None = None,
         patience_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``source`` may be None where the run's listing is complete."""
         self._run_id, self._attempt = run_id, attempt
         self._task: Task = task
-        self._source, self._labels, self._recent = source, labels, recent
+        self._source, self._labels = source, labels
         self._store, self._drops, self._listing = store, Drops(store), Listing(store)
         self._on_progress, self._patience_s, self._clock = on_progress, patience_s, clock
         self.progress = Progress()
@@ -195,8 +201,6 @@ class Batch:
         outcome = await self._labels.label(Request(item=pending.item, task=self._task))
         if isinstance(outcome, Failed):
             outcome = replace(outcome, failure=replace(outcome.failure, attempts=pending.attempts + 1))
-        elif self._recent is not None:
-            self._recent.add(outcome.pre_label)
         self._done.put_nowait(_Done(outcome=outcome, has_failed=pending.has_failed))
 
     async def _write(self) -> None:

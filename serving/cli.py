@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -16,33 +16,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from models.errors import ConfigError, PrelabelError
-from models.types import MEDIA_OF_TASK, Task
-from pipelines.formats.summary import TaskSummary
+from models.errors import PrelabelError
+from pipelines.store.store import Store
+from serving import drop_commands
 from serving import settings as configuration
 from serving.settings import Settings, with_changes
+from serving.terminal import AsJson, Config, notes, print_rows, print_summary, screen
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="First labels for raw data."
 )
 models_app = typer.Typer(no_args_is_help=True, help="The configured models and their weights.")
 app.add_typer(models_app, name="models")
+app.add_typer(drop_commands.runs_app, name="runs")
+app.command()(drop_commands.annotate)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
     app.add_typer(_command.load(), name=_command.name)
-
-screen = Console()
-notes = Console(stderr=True)
-
-Config = Annotated[
-    str | None,
-    typer.Option("--config", "-c", help="A configuration file or a preset (demo, gpu); else prelabel.yaml, else demo."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def main() -> None:
@@ -84,7 +75,7 @@ def demo(
         queues = sample.queues(address)
     every_item = [item for of_task in items.values() for item in of_task]
     summary = folder.write(results, every_item, out, title="prelabel demo", seconds=seconds, media=settings.media)
-    _print_summary(summary, as_json=as_json)
+    print_summary(summary, as_json=as_json)
     for queue in queues:
         notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")
     _print_files(out)
@@ -99,33 +90,6 @@ def serve(config: Config = None) -> None:
             signal.signal(number, lambda *_: stop.set())
         notes.print(f"answering at [bold]{address}[/]  (try it at {address}/docs, end it with Ctrl-C)", soft_wrap=True)
         stop.wait()
-
-
-@app.command()
-def annotate(
-    drop: Annotated[Path, typer.Argument(help="A folder of files.", show_default=False)],
-    task: Annotated[str, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Where the results go.", show_default=False)],
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Label every file of a folder in this process; write results, a report, and the review queue."""
-    from pipelines.drop import items as list_items
-    from pipelines.formats import folder
-    from serving.annotate import label_drop
-
-    settings, known_task = configuration.load(config), _task(task)
-    items = list(list_items(drop, known_task))
-    if not items:
-        raise ConfigError(f"no {MEDIA_OF_TASK[known_task]} files in {drop}; give a folder that holds some")
-    with _progress() as progress:
-        bar = progress.add_task(known_task, total=len(items))
-        results, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
-    seconds: dict[Task, float] = {known_task: elapsed_s}
-    title = f"{drop.name}: {known_task}"
-    summary = folder.write(results, items, out, title=title, seconds=seconds, media=settings.media)
-    _print_summary(summary, as_json=as_json)
-    _print_files(out)
 
 
 @contextmanager
@@ -160,28 +124,6 @@ def _progress() -> Progress:
     return Progress(*columns, console=notes)
 
 
-def _task(name: str) -> Task:
-    for task in MEDIA_OF_TASK:
-        if task == name:
-            return task
-    raise ConfigError(f"unknown task '{name}'; choose one of: {', '.join(MEDIA_OF_TASK)}")
-
-
-def _print_summary(summary: list[TaskSummary], *, as_json: bool) -> None:
-    if as_json:
-        screen.print_json(json.dumps({"tasks": [asdict(line) for line in summary]}))
-        return
-    names = ("task", "items", "labels", "nothing\nfound", "failed", "accepted", "to\nreview", "items/s")
-    table = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for line in summary:
-        numbers = (line.items, line.labels, line.nothing_found, line.failed, line.accepted, line.review)
-        rate = "" if line.items_per_s is None else f"{line.items_per_s:.1f}"
-        table.add_row(line.task, *map(str, numbers), rate)
-    screen.print(table)
-
-
 def _print_files(out: Path) -> None:
     notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
     others = [str(out / name) for name in ("results.jsonl", "coco.json") if (out / name).exists()]
@@ -207,7 +149,7 @@ def list_models(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         screen.print_json(json.dumps(rows))
     else:
-        _print_rows([{name: row[name] for name in ("name", "version", "task", "weights")} for row in rows])
+        print_rows([{name: row[name] for name in ("name", "version", "task", "weights")} for row in rows])
 
 
 @models_app.command()
@@ -263,13 +205,11 @@ def profile_models(
 @app.command()
 def queue(config: Config = None, as_json: AsJson = False) -> None:
     """Show the review queues: what waits, what is being reviewed, what is done."""
-    from serving.annotate import queue_overview
-
-    overviews = queue_overview(configuration.load(config))
+    overviews = drop_commands.with_store(config, Store.queues)
     if as_json:
         screen.print_json(json.dumps([asdict(overview) for overview in overviews], default=str))
         return
-    _print_rows([asdict(o) | {"oldest": f"{o.oldest:%Y-%m-%d %H:%M} UTC" if o.oldest else ""} for o in overviews])
+    print_rows([asdict(o) | {"oldest": f"{o.oldest:%Y-%m-%d %H:%M} UTC" if o.oldest else ""} for o in overviews])
 
 
 @app.command()
@@ -302,11 +242,5 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _print_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    if not rows:
-        screen.print("nothing yet")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    screen.print(table)
+if __name__ == "__main__":
+    main()

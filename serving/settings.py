@@ -82,11 +82,13 @@ class StoreSettings(Section):
     """Which PostgreSQL keeps the results: a URL, or an embedded one whose files lie in ``folder``.
 
     What a model has answered is reused for ``reuse_days`` where content, prompts, weights and configuration are the
-    same; 0 computes everything anew, which is what an audit needs.
+    same; 0 computes everything anew, which is what an audit needs. A run over a drop waits ``patience_s`` seconds for a
+    store that does not answer, and ends then; it can be resumed.
     """
 
     url: str | None = None
     reuse_days: float = Field(default=0.0, ge=0)
+    patience_s: float = Field(default=60.0, ge=0)
     folder: Path = Field(default=Path("~/.prelabel/store"), validate_default=True)
 
     @field_validator("folder")

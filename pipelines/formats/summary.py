@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from models.types import Task
 from pipelines.formats.results import Result
+from pipelines.store.values import TaskCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,4 +56,18 @@ def _summary(task: Task, results: Sequence[Result], seconds: float | None) -> Ta
         accepted=routes["accept"] + routes["audit"],
         review=routes["review"] + routes["scratch"],
         items_per_s=len(results) / seconds if seconds else None,
+    )
+
+
+def summary_of(counts: TaskCounts, *, seconds: float | None) -> TaskSummary:
+    """The summary of what a run has stored."""
+    return TaskSummary(
+        task=counts.task,
+        items=counts.items,
+        labels=counts.labels,
+        nothing_found=counts.nothing_found,
+        failed=counts.failed,
+        accepted=counts.accept + counts.audit,
+        review=counts.review + counts.scratch,
+        items_per_s=counts.items / seconds if seconds else None,
     )

@@ -88,7 +88,7 @@ class Drops:
 
     async def known(self, run_id: str, digests: Collection[str]) -> dict[str, PreLabel]:
         """What the run has said of these contents already, by digest."""
-        these = (prelabels.c.run_id == storable(run_id), _DIGEST == any_(cast(list(digests), ARRAY(Text))))
+        these = (prelabels.c.run_id == storable(run_id), any_(cast(list(digests), ARRAY(Text))) == _DIGEST)
         first = select(func.min(prelabels.c.id)).where(*these).group_by(_DIGEST)
         found = select(*rows.PRE_LABEL_COLUMNS, _DIGEST.label("digest")).where(prelabels.c.id.in_(first))
         async with database.reading(self._engine) as connection:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from pipelines.errors import StoreUnavailableError
-from pipelines.formats import results
-from pipelines.store.store import Store
 from serving import cli
-from serving.demo import DROP
 
 run = CliRunner()
-COMMANDS = ["bench", "demo", "serve", "annotate", "models", "queue", "key", "doctor"]
+COMMANDS = ["bench", "demo", "serve", "annotate", "runs", "models", "queue", "key", "doctor"]
 
 
 @pytest.fixture
@@ -45,23 +40,6 @@ def test_an_expected_failure_is_a_sentence_and_ends_with_one(
 
     assert ended.value.code == 1
     assert "no configuration at nowhere.yaml" in capsys.readouterr().err
-
-
-def test_a_folder_of_texts_is_annotated_without_a_service(tmp_path: Path, environment: dict[str, str]) -> None:
-    arguments = ["annotate", str(DROP / "ner"), "--task", "ner", "--out", str(tmp_path / "out"), "--json"]
-
-    answer = run.invoke(cli.app, arguments, env=environment)
-
-    assert answer.exit_code == 0, answer.output
-    [numbers] = json.loads(answer.stdout)["tasks"]
-    found = results.read(tmp_path / "out" / "results.jsonl")
-    files = sorted(file.name for file in (DROP / "ner").iterdir())
-    assert [result.id for result in found] == files
-    assert numbers["items"] == len(files)
-    assert numbers["failed"] == sum(result.status == "failed" for result in found) == 1
-    assert "<html" in (tmp_path / "out" / "report.html").read_text()
-    [queue] = json.loads(run.invoke(cli.app, ["queue", "--json"], env=environment).stdout)
-    assert queue["pending"] == numbers["review"] > 0
 
 
 def test_the_demo_models_are_as_locked() -> None:
@@ -121,56 +99,3 @@ def test_the_demo_leaves_the_real_store_alone(monkeypatch: pytest.MonkeyPatch) -
         assert settings.store.folder.parent.is_dir()
         assert (settings.server.host, settings.server.api_keys) == ("127.0.0.1", ())
     assert not settings.store.folder.parent.exists()
-
-
-def _a_short_queue(tmp_path: Path, *, max_queue: int) -> str:
-    """The demo's tagger behind a queue of few items, as a configuration file."""
-    weights = DROP.parent / "weights" / "ner"
-    file = tmp_path / "prelabel.yaml"
-    file.write_text(f"""
-models:
-  - {{name: tagger, task: ner, adapter: token_classification, weights: {weights}, limits: {{max_queue: {max_queue}}}}}
-tasks: {{ner: [tagger]}}
-policies: {{ner: {{queue: texts, accept_score: 0.8}}}}
-""")
-    return str(file)
-
-
-def test_a_short_queue_sheds_nothing_of_a_folder(tmp_path: Path, environment: dict[str, str]) -> None:
-    config = _a_short_queue(tmp_path, max_queue=2)
-    arguments = ["annotate", str(DROP / "ner"), "--task", "ner", "--out", str(tmp_path / "out"), "--config", config]
-
-    answer = run.invoke(cli.app, arguments, env=environment)
-
-    assert answer.exit_code == 0, answer.output
-    failed = [result.error.code for result in results.read(tmp_path / "out" / "results.jsonl") if result.error]
-    assert failed == ["invalid_text"]
-
-
-@pytest.mark.parametrize("comes_back", [False, True])
-def test_a_store_that_goes_away_under_a_folder_is_an_expected_failure(
-    comes_back: bool,
-    tmp_path: Path,
-    environment: dict[str, str],
-    block_database: Callable[[bool], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    blocked = list[bool]()
-
-    async def save(self: Store, *_: object, **__: object) -> None:
-        if not blocked:
-            blocked.append(True)
-            block_database(True)
-            assert not await self.is_reachable()
-            block_database(not comes_back)
-        raise StoreUnavailableError
-
-    monkeypatch.setattr(Store, "save", save)
-    arguments = ["annotate", str(DROP / "ner"), "--task", "ner", "--out", str(tmp_path / "out")]
-    try:
-        answer = run.invoke(cli.app, arguments, env=environment)
-    finally:
-        block_database(False)
-
-    assert blocked
-    assert isinstance(answer.exception, StoreUnavailableError)  # which main prints as a sentence

@@ -1,0 +1,251 @@
+"""Gives the command line its commands for drops: annotate one, and look after the runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from models.errors import ConfigError
+from pipelines.batch import Batch
+from pipelines.formats.summary import summary_of
+from pipelines.store.drops import Drops
+from pipelines.store.listing import Listing
+from pipelines.store.store import Store
+from pipelines.store.values import ErrorCount, Run, StoredFailure, TaskCounts
+from serving import annotate as annotating
+from serving import settings as configuration
+from serving.annotate import Finished
+from serving.orders import Order
+from serving.progress_display import Show, event, figures, shown
+from serving.settings import Settings
+from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
+
+SOME_FAILED, INTERRUPTED = 3, 130  # exit statuses; 0 when all is done, 1 (main's) for what ends a command
+
+runs_app = typer.Typer(no_args_is_help=True, help="Runs over drops: how they came out, and what of them failed.")
+
+T = TypeVar("T")
+RunId = Annotated[str, typer.Argument(help="The run's id, as 'prelabel runs list' shows it.", show_default=False)]
+
+
+def annotate(
+    drop: Annotated[
+        str | None,
+        typer.Argument(help="A folder, a pattern of paths, a manifest, a bucket or an archive.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the results.", show_default=False)] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with a run: its id, or auto for what --out holds, if anything.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="What the drop is, where its name does not say so.", show_default=False)
+    ] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="A further folder that a manifest's files may lie in.")
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label every item of a drop in this process; write results, a report, and the review queue.
+
+    Killed at any moment, it goes on with --resume: nothing is lost and nothing stored twice. Ctrl-C once ends it after
+    the batches in flight, twice at once. The exit status is 0 when every item has a pre-label, 3 when some failed, 130
+    when it was stopped.
+    """
+    order = _order(drop, task, out, kind, root or [])
+    finished = _annotated(configuration.load(config), order, resume, as_json=as_json)
+    status = finished.manifest.status
+    if as_json:
+        event(screen, "finished", **figures(finished.progress), run=finished.manifest.run, status=status)
+    else:
+        _tell(finished)
+    if status != "done":
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(SOME_FAILED if finished.progress.failed else 0)
+
+
+@runs_app.command("list")
+def list_runs(config: Config = None, as_json: AsJson = False) -> None:
+    """List the newest runs."""
+
+    async def read(store: Store) -> list[Run]:
+        return await store.runs()
+
+    runs = [run for run in with_store(config, read) if run.task is not None]
+    if as_json:
+        print_json([asdict(run) for run in runs])
+        return
+    names = ("id", "name", "task", "status", "attempt")
+    print_rows(
+        [{name: getattr(run, name) for name in names} | {"begun": f"{run.created_at:%Y-%m-%d %H:%M}"} for run in runs]
+    )
+
+
+@runs_app.command("show")
+def show_run(run_id: RunId, config: Config = None, as_json: AsJson = False) -> None:
+    """Show how a run came out so far."""
+
+    async def read(store: Store) -> tuple[Run, list[TaskCounts], list[ErrorCount], int]:
+        run, counts = await store.run(run_id), await store.counts(run_id)
+        return run, counts, await Drops(store).error_counts(run_id), await Listing(store).count(run_id)
+
+    run, counts, errors, listed = with_store(config, read)
+    facts = asdict(run) | {"listed": listed}
+    if as_json:
+        print_json(facts | {"counts": [asdict(c) for c in counts], "errors": [asdict(error) for error in errors]})
+        return
+    for name in ("id", "name", "task", "status", "listed", "attempt", "worker", "created_at", "finished_at"):
+        screen.print(f"[bold]{name:<12}[/] {facts[name]}", highlight=False, soft_wrap=True)
+    print_summary([summary_of(count, seconds=None) for count in counts], as_json=False)
+    print_rows([asdict(error) for error in errors] or [{"errors": "none"}])
+
+
+@runs_app.command("errors")
+def list_errors(
+    run_id: RunId,
+    code: Annotated[str | None, typer.Option(help="Only this code.", show_default=False)] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the items of a run that failed: id, code, attempts, and why."""
+
+    async def read(store: Store) -> list[StoredFailure]:
+        await store.run(run_id)  # or say that there is none
+        return [failure async for failure in _errors(store, run_id, code)]
+
+    errors = with_store(config, read)
+    if as_json:
+        print_json([asdict(error) for error in errors])
+        return
+    print_rows(
+        [
+            {
+                "item": error.item_id,
+                "code": error.failure.code,
+                "attempts": error.failure.attempts,
+                "why": error.failure.message,
+            }
+            for error in errors
+        ]
+    )
+
+
+@runs_app.command("redrive")
+def redrive(
+    run_id: RunId,
+    code: Annotated[list[str], typer.Option(help="Items that failed with this code; may be repeated.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try the items of a run again that failed with a code, and go on with the run."""
+
+    async def drive(store: Store) -> int:
+        await store.run(run_id)
+        return await Drops(store).redrive(run_id, codes=code)
+
+    again = with_store(config, drive)
+    notes.print(f"{again} items of run {run_id} are tried again")
+    if again:
+        annotate(resume=run_id, config=config, as_json=as_json)
+
+
+@runs_app.command("stop")
+def stop(run_id: RunId, config: Config = None) -> None:
+    """End a run after the batches in flight; what is done is kept, and it can be resumed."""
+
+    async def ask(store: Store) -> None:
+        await Drops(store).stop(run_id)
+
+    with_store(config, ask)
+    notes.print(f"run {run_id} ends after the batches in flight")
+
+
+def _order(drop: str | None, task: str | None, out: Path | None, kind: str | None, roots: list[Path]) -> Order | None:
+    """What was ordered; None where only a run is named."""
+    if drop is None and task is None and out is None:
+        return None
+    if drop is None or task is None or out is None:
+        raise ConfigError("a drop is labelled for a task into a folder; give all of DROP, --task and --out")
+    return Order(drop=drop, task=task_named(task), out=out, kind=kind, roots=tuple(roots))
+
+
+def _annotated(settings: Settings, order: Order | None, resume: str | None, *, as_json: bool) -> Finished:
+    """Label the drop, and show how far it is."""
+    with ExitStack() as display:
+        show: list[Show] = []
+
+        def begin(order: Order, run_id: str, batch: Batch) -> None:
+            _stop_on_interrupt(batch)
+            if as_json:
+                event(screen, "started", run=run_id, task=order.task, drop=order.drop, out=str(order.out))
+            else:
+                notes.print(f"run [bold]{run_id}[/]; Ctrl-C ends it cleanly, --resume {run_id} goes on with it")
+            show.append(display.enter_context(shown(order.task, notes=notes, events=screen if as_json else None)))
+
+        try:
+            return asyncio.run(
+                annotating.annotate(
+                    settings, order, resume=resume, on_start=begin, on_progress=lambda now: show[0](now)
+                )
+            )
+        except asyncio.CancelledError as err:
+            raise typer.Exit(INTERRUPTED) from err
+
+
+def _tell(finished: Finished) -> None:
+    """Say to a person what came out, and where."""
+    manifest, out = finished.manifest, finished.order.out
+    if manifest.counts is not None:
+        print_summary([summary_of(manifest.counts, seconds=manifest.seconds)], as_json=False)
+    for error in manifest.errors:
+        notes.print(f"[red]{error.items}[/] failed with [bold]{error.code}[/]")
+    if manifest.errors:
+        notes.print(
+            f"see 'prelabel runs errors {manifest.run}', try again with 'prelabel runs redrive'", soft_wrap=True
+        )
+    if manifest.status != "done":
+        notes.print(f"run {manifest.run} was {manifest.status}; go on with it by --resume {manifest.run}")
+    notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
+
+
+def _stop_on_interrupt(batch: Batch) -> None:
+    """Let the first Ctrl-C end the batch cleanly, and the second end it now."""
+    loop, working = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.add_signal_handler(signal.SIGINT, lambda: working and working.cancel())
+        notes.print("ending after the batches in flight; Ctrl-C again ends now")
+        batch.stop()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+
+
+async def _errors(store: Store, run_id: str, code: str | None) -> AsyncIterator[StoredFailure]:
+    """The failures of a run, page by page."""
+    after = ""
+    while page := await Drops(store).errors(run_id, code=code, after=after):
+        for failure in page:
+            yield failure
+        after = page[-1].item_id
+
+
+def with_store(config: str | None, ask: Callable[[Store], Awaitable[T]]) -> T:
+    """What is asked of the configuration's store."""
+
+    async def opened() -> T:
+        async with annotating.opened_store(configuration.load(config)) as store:
+            return await ask(store)
+
+    return asyncio.run(opened())

@@ -1,0 +1,116 @@
+"""Holds what somebody wants labelled, and finds the run that goes on with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ConfigError
+from models.types import Task
+from pipelines.errors import NotFoundError
+from pipelines.formats import run_manifest
+from pipelines.store.store import Store
+from pipelines.store.values import Run
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A drop, as it was named, to be labelled for a task, with the results in a folder.
+
+    ``kind`` says what the drop is where its name does not. ``roots`` are folders beside the drop's own that its items
+    may lie in.
+    """
+
+    drop: str
+    task: Task
+    out: Path
+    kind: str | None = None
+    roots: tuple[Path, ...] = ()
+
+    def as_source(self) -> dict[str, str]:
+        """The order as a run remembers it."""
+        roots = os.pathsep.join(str(root.absolute()) for root in self.roots)
+        named = {"drop": _located(self.drop), "out": str(self.out.absolute()), "kind": self.kind or "", "roots": roots}
+        return {key: value for key, value in named.items() if value}
+
+    @staticmethod
+    def of(run: Run) -> Order:
+        """The order that a run was begun with.
+
+        Raises:
+            ConfigError: the run is not over a drop that was labelled into a folder.
+        """
+        if run.source is None or run.task is None or not run.source.keys() >= {"drop", "out"}:
+            raise ConfigError(f"run '{run.id}' is not over a drop that was labelled from the command line")
+        roots = filter(None, run.source.get("roots", "").split(os.pathsep))
+        return Order(
+            drop=run.source["drop"],
+            task=run.task,
+            out=Path(run.source["out"]),
+            kind=run.source.get("kind"),
+            roots=tuple(map(Path, roots)),
+        )
+
+
+async def find(store: Store, order: Order | None, resume: str | None) -> tuple[Order, Run | None]:
+    """The order to work on, and the run that has begun it, if it goes on with one.
+
+    Args:
+        order: what was ordered; None where ``resume`` names a run.
+        resume: a run's id; "auto" for the one that the order's folder holds.
+
+    Raises:
+        ConfigError: there is neither an order nor a run, or the folder holds a run that is not finished.
+        NotFoundError: there is no such run.
+    """
+    if resume is not None and resume != AUTO:
+        run = await store.run(resume)
+        return Order.of(run), run
+    if order is None:
+        raise ConfigError("there is nothing to label; give a drop, --task and --out, or --resume RUN")
+    run = await _held_by(store, order.out)
+    if run is None or resume == AUTO:
+        return order, run
+    if run.status != "done":
+        raise ConfigError(
+            f"{order.out} holds run '{run.id}', which is {run.status} and not finished; "
+            "go on with it by --resume auto, or name another folder"
+        )
+    return order, None
+
+
+def check_unchanged(run: Run, *, source: Mapping[str, str], fingerprint: Mapping[str, str]) -> None:
+    """Make sure that a run goes on with what it began with.
+
+    Raises:
+        ConfigError: the source, a model, its configuration or the policy is another one now; the message says which.
+    """
+    began = (run.source or {}) | (run.fingerprint or {})
+    now = {**source, **fingerprint}
+    if run.is_listed:  # the source is not read any more
+        began, now = run.fingerprint or {}, dict(fingerprint)
+    changed = [name for name in sorted(began.keys() | now.keys()) if began.get(name) != now.get(name)]
+    if changed:
+        raise ConfigError(
+            f"run '{run.id}' cannot go on: {', '.join(changed)} changed since it began; "
+            "label into another folder, which begins a new run"
+        )
+
+
+async def _held_by(store: Store, out: Path) -> Run | None:
+    """The run that a folder's run.json names, if this store knows it."""
+    if (manifest := run_manifest.read(out)) is None:
+        return None
+    try:
+        return await store.run(manifest.run)
+    except NotFoundError:
+        return None
+
+
+def _located(drop: str) -> str:
+    """A local path as seen from everywhere."""
+    return drop if "://" in drop else str(Path(drop).absolute())
