@@ -6,8 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from pathlib import Path
 
 from models.types import Item, Task
 from pipelines.errors import StoreUnavailableError
@@ -24,16 +22,14 @@ _ITEMS_AT_ONCE = 32
 
 
 def label_drop(
-    settings: Settings, items: Sequence[Item], task: Task, drop: Path, *, on_done: Callable[[], None]
+    settings: Settings, items: Sequence[Item], task: Task, drop: str, *, on_done: Callable[[], None]
 ) -> tuple[list[Result], float]:
-    """Label the items of a folder and store what came out.
+    """Label the items of a drop and store what came out.
 
     Returns:
         The results in the items' order, and the seconds spent on labelling once the models were loaded.
     """
-    fetch = replace(settings.fetch, roots=(*settings.fetch.roots, drop))
-    settings = profiled(settings).model_copy(update={"fetch": fetch})
-    return asyncio.run(_label_drop(settings, items, task, drop, on_done))
+    return asyncio.run(_label_drop(profiled(settings), items, task, drop, on_done))
 
 
 def queue_overview(settings: Settings) -> list[QueueOverview]:
@@ -47,14 +43,14 @@ def queue_overview(settings: Settings) -> list[QueueOverview]:
 
 
 async def _label_drop(
-    settings: Settings, items: Sequence[Item], task: Task, drop: Path, on_done: Callable[[], None]
+    settings: Settings, items: Sequence[Item], task: Task, drop: str, on_done: Callable[[], None]
 ) -> tuple[list[Result], float]:
     models = LocalModels(settings.cards, settings.lock_file, settings.media)
     async with _store(settings) as store, flow_over(settings, models, store) as flow:
         try:
             for model in settings.tasks[task]:
                 models.use_of(model)  # loads it
-            async with _run(store, str(drop)) as run_id:
+            async with _run(store, drop) as run_id:
                 start = time.perf_counter()
                 at_once = min(_ITEMS_AT_ONCE, *(settings.cards[m].limits.max_queue for m in settings.tasks[task]))
                 results = await _label_items(items, task, flow, run_id=run_id, at_once=at_once, on_done=on_done)

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from models.errors import ConfigError, PrelabelError
-from models.types import MEDIA_OF_TASK, Task
+from models.types import MEDIA_OF_TASK, Item, Task
 from pipelines.formats.summary import TaskSummary
 from serving import settings as configuration
 from serving.settings import Settings, with_changes
@@ -103,27 +103,34 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def annotate(
-    drop: Annotated[Path, typer.Argument(help="A folder of files.", show_default=False)],
+    drop: Annotated[str, typer.Argument(help="A folder, a pattern of paths, or a manifest.", show_default=False)],
     task: Annotated[str, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Where the results go.", show_default=False)],
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label every file of a folder in this process; write results, a report, and the review queue."""
-    from pipelines.drop import items as list_items
+    """Label a drop in this process; write results, a report, and the review queue."""
     from pipelines.formats import folder
+    from pipelines.formats.results import result
+    from pipelines.sources import open_source, opening
     from serving.annotate import label_drop
 
     settings, known_task = configuration.load(config), _task(task)
-    items = list(list_items(drop, known_task))
+    settings = settings.model_copy(update={"fetch": opening(settings.fetch, drop)})
+    source = open_source(drop, known_task, policy=settings.fetch)
+    entries = list(source.entries())
+    items = [entry for entry in entries if isinstance(entry, Item)]
     if not items:
-        raise ConfigError(f"no {MEDIA_OF_TASK[known_task]} files in {drop}; give a folder that holds some")
+        raise ConfigError(f"got {len(entries)} entries for {known_task} in {drop}, none of them sound; wanted some")
     with _progress() as progress:
         bar = progress.add_task(known_task, total=len(items))
-        results, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
+        labelled, elapsed_s = label_drop(settings, items, known_task, drop, on_done=lambda: progress.advance(bar))
     seconds: dict[Task, float] = {known_task: elapsed_s}
-    title = f"{drop.name}: {known_task}"
-    summary = folder.write(results, items, out, title=title, seconds=seconds, media=settings.media)
+    left = iter(labelled)
+    results = [next(left) if isinstance(entry, Item) else result(entry) for entry in entries]
+    every_item = [entry if isinstance(entry, Item) else entry.item for entry in entries]
+    title = f"{source.name}: {known_task}"
+    summary = folder.write(results, every_item, out, title=title, seconds=seconds, media=settings.media)
     _print_summary(summary, as_json=as_json)
     _print_files(out)
 
