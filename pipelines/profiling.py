@@ -23,7 +23,8 @@ from models.media import MediaLimits, decode, image_size_hw
 from models.memory import gauge_of
 from models.profile_file import Profile
 from models.types import MEDIA_OF_TASK, BoxPrompt, Content, Prompts
-from pipelines import drop
+from pipelines.fetch.files import path_of
+from pipelines.sources.folder import items_of
 
 _MOST_FILES = 64
 _LARGEST = 0.25  # of the items, which batches are made up of
@@ -130,8 +131,8 @@ def _samples(adapter: Adapter[Any, Any], assignment: Assignment) -> list[Sample]
 
 def _contents(assignment: Assignment) -> Iterator[Content]:
     task = assignment.card.task
-    for item in itertools.islice(drop.items(assignment.folder, task), _MOST_FILES):
-        yield Content(media=item.media, data=Path(item.uri or "").read_bytes())
+    for item in itertools.islice(items_of(assignment.folder, task), _MOST_FILES):
+        yield Content(media=item.media, data=path_of(item.uri or "").read_bytes())
 
 
 def _prepared(adapter: Adapter[Any, Any], content: Content, media: MediaLimits) -> Sample | None:

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 
 from models.errors import PrelabelError
 from models.types import Item, Task
-from pipelines import drop
+from pipelines.fetch.files import path_of
 from pipelines.formats.results import Result
+from pipelines.sources.folder import items_of
 
 DROP = Path(__file__).parents[1] / "models" / "demo" / "drop"
 TASKS: tuple[Task, ...] = ("detection", "segmentation", "ner", "speech")
@@ -27,7 +28,7 @@ _RESULTS = TypeAdapter(dict[str, list[Result]])
 
 def sample_items() -> dict[Task, list[Item]]:
     """The sample drop: a folder for each task; some of its files are bad on purpose."""
-    return {task: [replace(i, id=f"{task}/{i.id}") for i in drop.items(DROP / task, task)] for task in TASKS}
+    return {task: [replace(i, id=f"{task}/{i.id}") for i in items_of(DROP / task, task)] for task in TASKS}
 
 
 async def label(
@@ -67,7 +68,7 @@ async def _label_task(
 
 
 def _body(item: Item, task: Task) -> dict[str, str]:
-    content = Path(item.uri or "").read_bytes()
+    content = path_of(item.uri or "").read_bytes()
     return {"id": item.id, "task": task, "data": base64.b64encode(content).decode()}
 
 

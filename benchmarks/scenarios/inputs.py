@@ -31,7 +31,8 @@ from models.types import (
     Prompts,
     Task,
 )
-from pipelines import drop
+from pipelines.fetch.files import path_of
+from pipelines.sources.folder import items_of
 
 _MOST_FILES = 256
 _IMAGE_SIZE_HW, _IMAGES = (720, 1280), 24
@@ -90,8 +91,8 @@ def from_folder(folder: Path, task: Task, *, what: str, seed: int) -> Inputs:
         ConfigError: there is no such folder, or nothing in it decodes.
     """
     media, left_out, files = MEDIA_OF_TASK[task], dict[str, str](), list[bytes]()
-    for item in _drawn(drop.items(folder, task), seed):
-        data = Path(item.uri or "").read_bytes()
+    for item in _drawn(items_of(folder, task), seed):
+        data = path_of(item.uri or "").read_bytes()
         try:
             payload = decode(Content(media=media, data=data))
         except ItemError as err:

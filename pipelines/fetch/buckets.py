@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 from models.errors import ItemError
 from pipelines.fetch.policy import FetchPolicy
@@ -12,6 +14,7 @@ from pipelines.fetch.url import blocked
 
 SCHEMES = ("s3", "gs", "az")
 OpenFilesystem = Callable[[str], Any]  # an fsspec filesystem for a scheme
+_BUFFER_BYTES = 2**20
 _ODD = re.compile(r"[\x00-\x1f\x7f\\?#]")
 
 
@@ -30,10 +33,66 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
     """
     scheme, path = _check(uri, policy)
     name = f"{scheme}://{path}"[:200]
-    try:
+    with _named(scheme, name):
         filesystem = open_filesystem(scheme)
         stated = filesystem.info(path).get("size")
         data = b"" if stated and stated > policy.max_bytes else filesystem.cat_file(path)
+    if max(stated or 0, len(data)) > policy.max_bytes:
+        raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes); split it")
+    return data
+
+
+def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> tuple[BinaryIO, dict[str, Any]]:
+    """An object as a file that reads ranges, whatever its size, and what the store says of it.
+
+    Raises:
+        ItemError: blocked_url, not_found, fetch_failed. What goes wrong while the file is read is an OSError.
+    """
+    scheme, path = _check(uri, policy)
+    with _named(scheme, f"{scheme}://{path}"[:200]):
+        filesystem = open_filesystem(scheme)
+        stated = filesystem.info(path)
+        raw = _Object(filesystem.open(path, "rb", cache_type="readahead"))
+    return io.BufferedReader(raw, buffer_size=_BUFFER_BYTES), stated
+
+
+class _Object(io.RawIOBase):
+    """An fsspec file whose every failure is an OSError without the store's own words, which may hold secrets."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as err:  # each store's library has exceptions of its own
+            raise OSError(f"the store failed: {type(err).__name__}") from err
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@contextmanager
+def _named(scheme: str, name: str) -> Iterator[None]:
+    """Gives what a store's library says the name of an item's error."""
+    try:
+        yield
     except ImportError as err:
         raise ItemError(
             "fetch_failed", f"{scheme}:// needs a library that is missing; run pip install 'prelabel[{scheme}]'"
@@ -44,9 +103,6 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
         raise ItemError(
             "fetch_failed", f"cannot read {name}: {type(err).__name__}; check the credentials and that the store is up"
         ) from err
-    if max(stated or 0, len(data)) > policy.max_bytes:
-        raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes); split it")
-    return data
 
 
 def _check(uri: str, policy: FetchPolicy) -> tuple[str, str]:

@@ -95,8 +95,7 @@ class Fetcher:
                 ) from err
 
     async def _read(self, uri: str, item: Item) -> bytes:
-        scheme = _SCHEME.match(uri)
-        match scheme[1].lower() if scheme else "file":
+        match scheme_of(uri):
             case "http" | "https":
                 return await self._web.get(uri, item.media)
             case "data":
@@ -107,6 +106,12 @@ class Fetcher:
                 return await asyncio.to_thread(buckets.read, uri, self._policy, self._open_filesystem)
             case name:
                 raise blocked(f"the scheme '{name[:20]}'", "http, https, data, file, s3, gs, az or a path")
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme in lower case; "file" for a path."""
+    scheme = _SCHEME.match(uri)
+    return scheme[1].lower() if scheme else "file"
 
 
 def _encode(text: str, item: Item) -> bytes:

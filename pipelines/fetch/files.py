@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import httpx
 
@@ -23,20 +27,45 @@ def read(uri: str, policy: FetchPolicy) -> bytes:
     Raises:
         ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, fetch_failed.
     """
-    if not policy.roots:
-        raise blocked("a local file", "another source; add its folder to fetch.roots to open it")
-    try:
-        path = _resolve(_path_of(uri), policy.roots)
-        return _read(path, policy.max_bytes)
-    except FileNotFoundError as err:
-        raise ItemError("not_found", f"no file {_shown(uri)} under fetch.roots; check its name") from err
-    except (OSError, ValueError, RuntimeError) as err:  # RuntimeError: pathlib, of a loop of links
-        if isinstance(err, OSError) and err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-            raise ItemError("not_found", f"no file {_shown(uri)} under fetch.roots; check its name") from err
-        raise ItemError("fetch_failed", f"cannot read the file {_shown(uri)}; check its name and permissions") from err
+    with _named(uri), open_file(uri, policy) as file:
+        name, stated = _shown(uri.rpartition("/")[2]), os.fstat(file.fileno()).st_size
+        data = file.read(policy.max_bytes + 1) if stated <= policy.max_bytes else b""
+        if max(stated, len(data)) > policy.max_bytes:
+            raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes)")
+        return data
 
 
-def _path_of(uri: str) -> Path:
+def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
+    """Open the file at a path or file: URI, whatever its size.
+
+    Raises:
+        ItemError: blocked_url, not_found, fetch_failed.
+    """
+    with _named(uri):
+        path = _resolve(path_of(uri), policy)
+        number = os.open(path, _FLAGS)
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            return os.fdopen(number, "rb")
+        os.close(number)
+        raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+
+
+def find(uri: str, policy: FetchPolicy) -> Path:
+    """The real path of a file or folder that may be opened.
+
+    Raises:
+        ItemError: blocked_url, not_found.
+    """
+    with _named(uri):
+        return _resolve(path_of(uri), policy).resolve(strict=True)
+
+
+def path_of(uri: str) -> Path:
+    """The path that a path or file: URI names.
+
+    Raises:
+        ItemError: blocked_url.
+    """
     if uri[:5].lower() != "file:":
         return Path(uri)
     try:
@@ -45,13 +74,40 @@ def _path_of(uri: str) -> Path:
         raise blocked("a file: URI that cannot be parsed", "file:///folder/name") from err
     if url.host not in ("", "localhost") or url.query or url.fragment:
         raise blocked("a file: URI with a host, query or fragment", "file:///folder/name")
-    return Path(url.path)
+    return Path(os.fsdecode(unquote_to_bytes(url.raw_path)))
 
 
-def _resolve(path: Path, roots: tuple[Path, ...]) -> Path:
+def uri_of(path: str) -> str:
+    """What names an absolute path to the fetcher: the path, or a file: URI where it is no UTF-8.
+
+    Databases and JSON hold UTF-8 only.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "file://" + quote_from_bytes(os.fsencode(path))
+    return path
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Gives what the operating system says the name of an item's error."""
+    try:
+        yield
+    except FileNotFoundError as err:
+        raise ItemError("not_found", f"no file {_shown(uri)} under fetch.roots; check its name") from err
+    except (OSError, ValueError, RuntimeError) as err:  # RuntimeError: pathlib, of a loop of links
+        if isinstance(err, OSError) and err.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise ItemError("not_found", f"no file {_shown(uri)} under fetch.roots; check its name") from err
+        raise ItemError("fetch_failed", f"cannot read the file {_shown(uri)}; check its name and permissions") from err
+
+
+def _resolve(path: Path, policy: FetchPolicy) -> Path:
     """The real path, links followed, if it lies under a root."""
+    if not policy.roots:
+        raise blocked("a local file", "another source; add its folder to fetch.roots to open it")
     found = None
-    for root in (root.resolve() for root in roots):
+    for root in (root.resolve() for root in policy.roots):
         candidate = (root / path).resolve()
         if candidate.is_relative_to(root):
             found = candidate
@@ -60,17 +116,6 @@ def _resolve(path: Path, roots: tuple[Path, ...]) -> Path:
     if found is None:
         raise blocked("a file outside fetch.roots", "one inside; add its folder to fetch.roots to open it")
     return found
-
-
-def _read(path: Path, max_bytes: int) -> bytes:
-    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
-        data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
-        if max(status.st_size, len(data)) > max_bytes:
-            raise ItemError("too_large", f"{_shown(path.name)} has more than {max_bytes} bytes (fetch.max_bytes)")
-        return data
 
 
 def _shown(uri: str) -> str:

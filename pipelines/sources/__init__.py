@@ -1,1 +1,9 @@
-"""Lists the items of a drop."""
+"""Lists the items of a drop, whatever it is."""
+
+from __future__ import annotations
+
+from pipelines.sources.columns import Columns
+from pipelines.sources.detect import open_source, opening
+from pipelines.sources.source import Source
+
+__all__ = ["Columns", "Source", "open_source", "opening"]

@@ -1,0 +1,110 @@
+"""Finds out what a drop is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from models.errors import ConfigError, ItemError
+from models.types import Task
+from pipelines.fetch import buckets, files
+from pipelines.fetch.fetcher import scheme_of
+from pipelines.fetch.policy import FetchPolicy
+from pipelines.sources.columns import Columns
+from pipelines.sources.folder import Folder
+from pipelines.sources.manifest import ENCODINGS, Manifest
+from pipelines.sources.pattern import Pattern, is_pattern
+from pipelines.sources.single_file import SingleFile, is_path
+from pipelines.sources.source import Source
+from pipelines.sources.suffixes import suffix_of
+
+Kind = Literal["folder", "glob", "manifest"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+_WANTED = "a folder, a pattern of paths, or a manifest (.jsonl, .ndjson, .csv, .tsv, .parquet)"
+
+
+def open_source(
+    drop: str,
+    task: Task,
+    *,
+    policy: FetchPolicy,
+    kind: str | None = None,
+    columns: Columns = Columns(),
+    base: str | None = None,
+    open_filesystem: buckets.OpenFilesystem = buckets.open_filesystem,
+) -> Source:
+    """What lists the items of a drop.
+
+    Args:
+        drop: a path, seen from the working directory; a pattern of paths; or an address in a bucket.
+        task: what the items are for.
+        policy: what may be opened; see ``opening``.
+        kind: what the drop is, where its name does not say so: folder, glob, manifest.
+        columns: which columns of a manifest hold what, where they are not the usual ones.
+        base: the folder or address that relative URIs in the drop are relative to, instead of the drop's own folder.
+        open_filesystem: gives the fsspec filesystem of a bucket's scheme.
+
+    Raises:
+        ConfigError: the drop is not there, may not be opened, or is nothing of the kind.
+    """
+    location = drop if not is_path(drop) else os.fspath(Path(drop).absolute())
+    match _known(kind) or _kind_of(drop, location):
+        case "folder":
+            return Folder(_found(location, policy), task)
+        case "glob":
+            root, pattern = _root_and_pattern(location)
+            return Folder(_found(root, policy), task, pattern=Pattern(pattern))
+        case "manifest":
+            encoding = ENCODINGS.get(suffix_of(location))
+            if encoding is None:
+                raise ConfigError(f"got '{drop}' as a manifest; wanted one of: {', '.join(ENCODINGS)}")
+            file = SingleFile(location, policy, open_filesystem=open_filesystem)
+            return Manifest(file, task, encoding=encoding, columns=columns, base=base)
+
+
+def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
+    """The policy, with a local drop's folder open: for whoever gives a drop at the command line, and nobody else."""
+    if not is_path(drop):
+        return policy
+    path = Path(drop).absolute()
+    if not path.exists() and is_pattern(drop):
+        path = Path(_root_and_pattern(str(path))[0])
+    return replace(policy, roots=(*policy.roots, path if path.is_dir() else path.parent))
+
+
+def _known(kind: str | None) -> Kind | None:
+    for known in _KINDS:
+        if kind == known:
+            return known
+    if kind is not None:
+        raise ConfigError(f"unknown kind of drop '{kind}'; choose one of: {', '.join(_KINDS)}")
+    return None
+
+
+def _kind_of(drop: str, location: str) -> Kind:
+    scheme = scheme_of(location)
+    if scheme != "file" and scheme not in buckets.SCHEMES:
+        raise ConfigError(f"got the drop '{drop[:200]}'; wanted {_WANTED}")
+    if is_path(location) and Path(location).is_dir():
+        return "folder"
+    if suffix_of(location) in ENCODINGS:
+        return "manifest"
+    if is_path(location) and is_pattern(location) and not Path(location).exists():
+        return "glob"
+    raise ConfigError(f"got the drop '{drop[:200]}', which is none that is known or not there; wanted {_WANTED}")
+
+
+def _root_and_pattern(location: str) -> tuple[str, str]:
+    """The folder before the first part that stands for more than itself, and the rest."""
+    parts = location.split("/")
+    first = next((at for at, part in enumerate(parts) if is_pattern(part)), len(parts) - 1)
+    return "/".join(parts[:first]) or "/", "/".join(parts[first:])
+
+
+def _found(location: str, policy: FetchPolicy) -> Path:
+    try:
+        return files.find(location, policy)
+    except ItemError as err:
+        raise ConfigError(f"the drop cannot be opened: {err.message}", code=err.code) from err
