@@ -1,0 +1,1 @@
+"""Lays results out as rows of an Arrow table with a stated schema, and reads them back."""
