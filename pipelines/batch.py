@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ParamSpec, Protocol, TypeVar
 
-from models.errors import ModelError
+from models.errors import ConfigError, ModelError
 from models.types import Task
 from pipelines.errors import StoreUnavailableError
 from pipelines.prelabel import Flow, Request, pre_label
@@ -91,14 +91,15 @@ class Batch:
         attempt: int,
         on_progress: Callable[[Progress], None] = lambda _: None,
         patience_s: float = 60.0,
+        revive: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``source`` may be None where the run's listing is complete."""
+        """``source`` may be None where the run's listing is complete; ``revive`` starts a store that has died."""
         self._run_id, self._attempt = run_id, attempt
         self._task: Task = task
         self._source, self._labels = source, labels
         self._store, self._drops, self._listing = store, Drops(store), Listing(store)
-        self._on_progress, self._patience_s, self._clock = on_progress, patience_s, clock
+        self._on_progress, self._patience_s, self._revive, self._clock = on_progress, patience_s, revive, clock
         self.progress = Progress()
         self._slots = asyncio.Semaphore(labels.at_once)
         self._in_flight = dict[str, asyncio.Task[None]]()
@@ -240,6 +241,9 @@ class Batch:
                     raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                if self._revive is not None:
+                    with suppress(ConfigError):  # then it is waited for, as any other
+                        await asyncio.to_thread(self._revive)
 
     def _tell(self, started: float) -> None:
         self.progress.elapsed_s = self._clock() - started

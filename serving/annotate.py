@@ -23,6 +23,7 @@ from pipelines.recent import Recent
 from pipelines.sources import open_source, opening
 from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
+from pipelines.store.embedded import revive
 from pipelines.store.store import Store
 from pipelines.store.values import Run
 from serving import orders
@@ -91,6 +92,7 @@ async def annotate(
                         attempt=attempt,
                         on_progress=on_progress,
                         patience_s=settings.store.patience_s,
+                        revive=None if settings.store.url else partial(revive, settings.store.folder),
                     )
                     on_start(order, run.id, batch)
                     await _work(batch, store, run.id)

@@ -72,6 +72,20 @@ def embedded_postgres(folder: Path, *, durable: bool = True) -> Iterator[str]:
                 cluster.stop()
 
 
+def revive(folder: Path, *, durable: bool = True) -> None:
+    """Start the server over a folder again if it has died under its owners; their URL is as good as before.
+
+    Raises:
+        ConfigError: the server cannot be started, or nobody keeps one there.
+    """
+    folder = folder.expanduser().absolute()
+    with _locked(folder / "start.lock"):
+        if _is_free(folder / "owners.lock"):
+            raise ConfigError(f"nobody keeps a PostgreSQL server in {folder}")
+        cluster = _Cluster(data=folder / "data", programs=_programs(), user=_server_user(folder))
+        cluster.ensure_running(durable=durable)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cluster:
     """A data folder, the programs that serve it, and the user they run as (None: whoever runs this process)."""

@@ -1,0 +1,176 @@
+"""Tests that a run survives SIGKILL of whoever works on it and of its database: nothing lost, nothing stored twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from pipelines.store.embedded import embedded_postgres
+from pipelines.store.store import Store
+from pipelines.store.values import Run, TaskCounts
+from tests.pipelines.drop_driver import AT_ONCE
+
+ITEMS = 2_000
+SEED = 20_261_122
+_LOOK_S = 0.005
+_LONGEST_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def store_folder() -> Iterator[Path]:
+    """An embedded store that keeps what it has committed, and is nobody else's."""
+    folder = Path(tempfile.mkdtemp(prefix="plk", dir="/tmp"))
+    folder.chmod(0o711)
+    with embedded_postgres(folder):
+        yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("drop") / "drop.jsonl"
+    lines = (json.dumps({"id": f"t{n:04}", "text": f"text number {n}"}) for n in range(ITEMS))
+    file.write_text("\n".join(lines))
+    return file
+
+
+@contextmanager
+def driver(store_folder: Path, run_id: str, manifest: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that works on the run; it is killed at the end if it has not ended."""
+    arguments = [str(store_folder), run_id, str(manifest), str(log)]
+    command = [sys.executable, "-m", "tests.pipelines.drop_driver", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def computed(log: Path) -> Counter[str]:
+    """How often each text went through the model."""
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def wait_for(log: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many texts went through the model."""
+    until = time.monotonic() + _LONGEST_S
+    while sum(computed(log).values()) < count and process.poll() is None:
+        assert time.monotonic() < until, "the run makes no progress"
+        time.sleep(_LOOK_S)
+
+
+def kill_database(store_folder: Path) -> None:
+    """SIGKILL the server, and see it dead."""
+    pid = int((store_folder / "data" / "postmaster.pid").read_text().split("\n")[0])
+    os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + _LONGEST_S
+    while not _is_dead(pid):
+        assert time.monotonic() < until, "the database survived"
+        time.sleep(_LOOK_S)
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def stored(store_folder: Path, run_id: str) -> tuple[Run, TaskCounts, int, int]:
+    """The run, its counts, and how many pre-labels and review tasks it has in all."""
+    count = "SELECT count(*), count(t.id) FROM prelabels p LEFT JOIN review_tasks t ON t.prelabel_id = p.id"
+    with embedded_postgres(store_folder) as url:
+        async with Store.open(url) as store:
+            async with store.engine.connect() as connection:
+                rows = (await connection.execute(text(f"{count} WHERE run_id = :run"), {"run": run_id})).one()
+            [counts] = await store.counts(run_id)
+            return await store.run(run_id), counts, rows[0], rows[1]
+
+
+def assert_complete(store_folder: Path, run_id: str) -> None:
+    """Every item has one pre-label, and its review is queued once."""
+    run, counts, prelabels, reviews = asyncio.run(stored(store_folder, run_id))
+    assert run.status == "done"
+    assert (counts.labels, counts.failed, prelabels, reviews) == (ITEMS, 0, ITEMS, ITEMS)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_killed_workers_and_databases_lose_nothing_and_store_nothing_twice(
+    number: int, store_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    chance, log, run_id = random.Random(SEED + number), tmp_path / "log", f"killed-{number}"
+    kills = Counter[str]()
+    moments = sorted(chance.sample(range(50, ITEMS - 100), 10))  # of the texts that went through the model
+    victims = chance.sample(["driver", "database"] * 5, 10)
+
+    while moments:
+        with driver(store_folder, run_id, manifest, log) as process:
+            while moments:
+                wait_for(log, moments.pop(0), process)
+                time.sleep(chance.uniform(0.0, 0.05))
+                assert process.poll() is None, "the run ended before it could be killed"
+                victim = victims.pop()
+                kills[victim] += 1
+                if victim == "driver":
+                    process.kill()
+                    assert process.wait() == -signal.SIGKILL
+                    break
+                kill_database(store_folder)
+    with driver(store_folder, run_id, manifest, log) as process:
+        assert process.wait() == 0
+
+    assert kills == {"driver": 5, "database": 5}
+    assert_complete(store_folder, run_id)
+    work = computed(log)
+    assert len(work) == ITEMS
+    assert sum(work.values()) - ITEMS <= kills.total() * AT_ONCE
+
+
+def test_a_kill_half_way_costs_at_most_two_per_cent(store_folder: Path, manifest: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with driver(store_folder, "half", manifest, log) as process:
+        wait_for(log, ITEMS // 2, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    half = sum(computed(log).values())
+
+    with driver(store_folder, "half", manifest, log) as process:
+        assert process.wait() == 0
+
+    assert ITEMS // 2 <= half < ITEMS
+    assert_complete(store_folder, "half")
+    assert sum(computed(log).values()) <= 1.02 * ITEMS
+
+
+def test_a_worker_that_is_stopped_and_wakes_up_again_stores_nothing_twice(
+    store_folder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with driver(store_folder, "frozen", manifest, log) as frozen:
+        wait_for(log, 500, frozen)
+        frozen.send_signal(signal.SIGSTOP)
+        kill_database(store_folder)  # which ends the frozen one's hold
+        with driver(store_folder, "frozen", manifest, log) as other:
+            wait_for(log, 1_000, other)
+            frozen.send_signal(signal.SIGCONT)
+            assert frozen.wait() == 1  # it was told that the run is somebody else's
+            assert other.wait() == 0
+
+    assert_complete(store_folder, "frozen")
