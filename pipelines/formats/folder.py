@@ -52,7 +52,7 @@ def write(
         names = {result.id: item.uri for result, item in images if item.uri}
         coco.write([result for result, _ in images], sizes, names, out / "coco.json")
     summary = summarise(outcome, seconds)
-    entries = [_entry(result, item, media) for result, item in pairs]
+    entries = (_entry(result, item, media) for result, item in pairs)
     report.write(entries, out / "report.html", title=title, summary=summary)
     return summary
 
@@ -60,11 +60,7 @@ def write(
 def _entry(result: Result, item: Item, media: MediaLimits) -> Entry:
     is_unopened = result.error is not None and result.error.code in _UNOPENED
     source = Path(item.uri) if item.uri and not is_unopened else None
-    text = item.text
-    if item.media == "text" and source is not None:
-        with suppress(OSError, ValueError):  # gone, or no UTF-8, which is why it failed
-            text = source.read_bytes().decode()  # as the model counted it: line ends stay as they are
-    return Entry(result=result, source=source, text=text, limits=media)
+    return Entry(result=result, source=source, text=item.text, limits=media)
 
 
 def _size_hw(result: Result, item: Item, media: MediaLimits) -> tuple[int, int] | None:

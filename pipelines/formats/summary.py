@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from models.types import Task
@@ -36,26 +36,43 @@ class TaskSummary:
     items_per_s: float | None
 
 
-def summarise(results: Sequence[Result], seconds_by_task: Mapping[Task, float]) -> list[TaskSummary]:
-    """One summary for each task, in the order in which the tasks first occur."""
-    of_task: dict[Task, list[Result]] = {}
+class Counts:
+    """Counts the items of one task, one after the other."""
+
+    def __init__(self, task: Task) -> None:
+        self._task: Task = task
+        self._statuses = Counter[str]()
+        self._routes = Counter[str]()
+
+    def add(self, result: Result) -> None:
+        self._statuses[result.status] += 1
+        if result.decision:
+            self._routes[result.decision.route] += 1
+
+    def summary(self, *, seconds: float | None = None) -> TaskSummary:
+        return _summary(self._task, self._statuses, self._routes, seconds)
+
+
+def summarise(results: Iterable[Result], seconds_by_task: Mapping[Task, float]) -> list[TaskSummary]:
+    """One summary for each task, in the order in which the tasks first occur; the results are read once."""
+    counts: dict[Task, Counts] = {}
     for result in results:
-        of_task.setdefault(result.task, []).append(result)
-    return [_summary(task, among, seconds_by_task.get(task)) for task, among in of_task.items()]
+        if result.task not in counts:
+            counts[result.task] = Counts(result.task)
+        counts[result.task].add(result)
+    return [of_task.summary(seconds=seconds_by_task.get(task)) for task, of_task in counts.items()]
 
 
-def _summary(task: Task, results: Sequence[Result], seconds: float | None) -> TaskSummary:
-    statuses = Counter(result.status for result in results)
-    routes = Counter(result.decision.route for result in results if result.decision)
+def _summary(task: Task, statuses: Counter[str], routes: Counter[str], seconds: float | None) -> TaskSummary:
     return TaskSummary(
         task=task,
-        items=len(results),
+        items=statuses.total(),
         labels=statuses["labels"],
         nothing_found=statuses["nothing_found"],
         failed=statuses["failed"],
         accepted=routes["accept"] + routes["audit"],
         review=routes["review"] + routes["scratch"],
-        items_per_s=len(results) / seconds if seconds else None,
+        items_per_s=statuses.total() / seconds if seconds else None,
     )
 
 

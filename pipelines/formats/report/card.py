@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
@@ -32,7 +33,10 @@ _AUDIO_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A result and what to show with it: the image or audio file, or the text; the limits bound an image."""
+    """A result and what to show with it: its file, opened only if it is shown, or the text that came with the item.
+
+    The limits bound an image.
+    """
 
     result: Result
     source: Path | None
@@ -72,14 +76,15 @@ def cards(entries: Sequence[Entry], colour_of: Mapping[str, Colour]) -> list[Car
 def _card(entry: Entry, colour_of: Mapping[str, Colour], *, audio_bytes: int) -> Card:
     result, media = entry.result, MEDIA_OF_TASK[entry.result.task]
     shown = result.annotations[:MAX_LABELS]
-    image, audio, note = None, "", ""
+    image, text, audio, note = None, entry.text, "", ""
     match media:
         case "image":
             image, note = _picture(entry, shown, colour_of)
         case "audio":
             audio, note = ("", "") if result.error else _audio(entry.source, audio_bytes)
         case "text":
-            note = "" if entry.text is not None else "the text is not at hand"
+            text = _text(entry)
+            note = "" if text is not None else "the text is not at hand"
         case unreachable:
             assert_never(unreachable)
     return Card(
@@ -90,8 +95,8 @@ def _card(entry: Entry, colour_of: Mapping[str, Colour], *, audio_bytes: int) ->
         rows=_rows(shown),
         hidden_rows=len(result.annotations) - len(shown),
         picture=image,
-        pieces=pieces(entry.text, shown) if entry.text is not None else [],
-        hidden_chars=max(len(entry.text or "") - MAX_CHARS, 0),
+        pieces=pieces(text, shown) if text is not None else [],
+        hidden_chars=max(len(text or "") - MAX_CHARS, 0),
         words=words(shown) if media == "audio" else [],
         audio_uri=audio,
         note=note,
@@ -125,6 +130,15 @@ def _picture(
         return picture(_read(entry.source), annotations, colour_of, entry.limits), ""
     except ItemError as err:
         return None, err.message
+
+
+def _text(entry: Entry) -> str | None:
+    """The text as the model counted it: line ends stay as they are."""
+    if entry.text is not None or entry.source is None:
+        return entry.text
+    with suppress(OSError, ValueError):  # gone, or no UTF-8, which is why it failed
+        return entry.source.read_bytes().decode()
+    return None
 
 
 def _audio(source: Path | None, bytes_left: int) -> tuple[str, str]:

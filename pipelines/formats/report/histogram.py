@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.formats.results import Result
@@ -41,27 +40,34 @@ class Histogram:
         return max(bar.accepted + bar.review for bar in self.bars)
 
 
-def histogram(results: Sequence[Result]) -> Histogram:
-    """The histogram of a task's results; those without labels have no score and are left out."""
-    counts: Counter[tuple[int, bool]] = Counter()
-    thresholds: Counter[float] = Counter()
-    for result in results:
-        if result.annotations and result.decision:
-            place = min(int(item_score(result) * BINS), BINS - 1)
-            counts[place, result.decision.route in ("accept", "audit")] += 1
-            if result.decision.threshold is not None:
-                thresholds[result.decision.threshold] += 1
-    bars = tuple(
-        Bar(low=place / BINS, high=(place + 1) / BINS, accepted=counts[place, True], review=counts[place, False])
-        for place in range(BINS)
-    )
-    return Histogram(
-        bars=bars,
-        accepted=sum(bar.accepted for bar in bars),
-        review=sum(bar.review for bar in bars),
-        threshold=max(thresholds, key=lambda threshold: (thresholds[threshold], threshold), default=None),
-        is_only_threshold=len(thresholds) <= 1,
-    )
+class Scores:
+    """Counts the items of one task by score, one after the other; those without labels have none and are left out."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[tuple[int, bool]]()
+        self._thresholds = Counter[float]()
+
+    def add(self, result: Result) -> None:
+        if not result.annotations or not result.decision:
+            return
+        place = min(int(item_score(result) * BINS), BINS - 1)
+        self._counts[place, result.decision.route in ("accept", "audit")] += 1
+        if result.decision.threshold is not None:
+            self._thresholds[result.decision.threshold] += 1
+
+    def histogram(self) -> Histogram:
+        counts, thresholds = self._counts, self._thresholds
+        bars = tuple(
+            Bar(low=place / BINS, high=(place + 1) / BINS, accepted=counts[place, True], review=counts[place, False])
+            for place in range(BINS)
+        )
+        return Histogram(
+            bars=bars,
+            accepted=sum(bar.accepted for bar in bars),
+            review=sum(bar.review for bar in bars),
+            threshold=max(thresholds, key=lambda threshold: (thresholds[threshold], threshold), default=None),
+            is_only_threshold=len(thresholds) <= 1,
+        )
 
 
 def item_score(result: Result) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from models.types import Annotation, Task
-from pipelines.formats.report.card import Card, Entry, cards, route
+from pipelines.formats.report.card import Card, Entry, cards
 from pipelines.formats.report.colours import Colour, colours
-from pipelines.formats.report.histogram import BINS, Histogram, histogram
-from pipelines.formats.results import Result
-from pipelines.formats.summary import TaskSummary, summarise
-from pipelines.types import Provenance
-
-MAX_CARDS = 200
+from pipelines.formats.report.histogram import BINS, Histogram
+from pipelines.formats.report.tally import Tally, TaskTally, tally
+from pipelines.formats.summary import TaskSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ class Section:
 
 
 def write(
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     file: Path,
     *,
     title: str,
@@ -55,86 +52,59 @@ def write(
 ) -> None:
     """Write the page. It holds everything it shows and asks nothing of the network.
 
+    The items are read once, and of those that are not shown nothing is kept, so a run may have any number of them.
     At most MAX_CARDS items of a task, MAX_LABELS labels of an item, MAX_CHARS characters of a text and MAX_AUDIO_BYTES
     of recordings are shown; the page says what it left out.
 
     Args:
         summary: the numbers of each task; counted here, without a speed, where they are not given.
     """
-    results = [entry.result for entry in entries]
-    colour_of = colours(annotation.label for result in results for annotation in result.annotations)
-    summary = _complete(summary or (), results)
-    failed = [entry for entry in entries if entry.result.status == "failed"]
+    run = tally(entries)
+    colour_of = colours(annotation.label for entry in run.shown() for annotation in entry.result.annotations)
+    summary = _complete(summary or (), run)
     page = _environment().get_template("page.html.jinja")
     html = page.render(
         title=title,
         subtitle=subtitle,
         summary=summary,
-        models=_models(results),
-        made=_made(results),
+        models=_models(run),
+        made=f"{run.latest:%Y-%m-%d %H:%M %Z}".strip() if run.latest else "",
         colours=colour_of,
         label_numbers={label: number for number, label in enumerate(colour_of)},
-        routes=list(dict.fromkeys(route(result) for result in results)),
-        sections=list(_sections(entries, summary, colour_of)),
-        failed=cards(failed[:MAX_CARDS], colour_of),
-        hidden_failed=max(len(failed) - MAX_CARDS, 0),
+        routes=list(run.routes),
+        sections=[_section(numbers, run, colour_of) for numbers in summary],
+        failed=cards(run.failed, colour_of),
+        hidden_failed=run.failed_items - len(run.failed),
         bins=BINS,
     )
     file.write_text(html.lstrip(), encoding="utf-8")
 
 
-def item_uncertainty(result: Result) -> float:
-    """The highest entry of the item's uncertainty vector; 1.0, no idea, where there is none."""
-    return max(result.uncertainty.values(), default=1.0)
-
-
-def _complete(summary: Sequence[TaskSummary], results: Sequence[Result]) -> list[TaskSummary]:
+def _complete(summary: Sequence[TaskSummary], run: Tally) -> list[TaskSummary]:
     """The numbers given, and those counted here for tasks that they leave out, so that no item is."""
     given = {numbers.task for numbers in summary}
-    return [*summary, *(numbers for numbers in summarise(results, {}) if numbers.task not in given)]
+    return [*summary, *(of_task.counts.summary() for task, of_task in run.tasks.items() if task not in given)]
 
 
-def _sections(
-    entries: Sequence[Entry], summary: Sequence[TaskSummary], colour_of: Mapping[str, Colour]
-) -> Iterator[Section]:
-    for numbers in summary:
-        done = [e for e in entries if e.result.task == numbers.task and e.result.status != "failed"]
-        done.sort(key=lambda entry: _doubt(entry.result), reverse=True)
-        made = [entry.result.provenance for entry in done if entry.result.provenance]
-        yield Section(
-            task=numbers.task,
-            summary=numbers,
-            histogram=histogram([entry.result for entry in done]),
-            policies=sorted({provenance.policy_id for provenance in made if provenance.policy_id}),
-            calibrations=sorted({provenance.calibration_id for provenance in made if provenance.calibration_id}),
-            cards=cards(done[:MAX_CARDS], colour_of),
-            hidden_cards=max(len(done) - MAX_CARDS, 0),
-        )
+def _section(numbers: TaskSummary, run: Tally, colour_of: Mapping[str, Colour]) -> Section:
+    of_task = run.tasks.get(numbers.task, TaskTally(numbers.task))
+    shown = of_task.most_uncertain
+    return Section(
+        task=numbers.task,
+        summary=numbers,
+        histogram=of_task.scores.histogram(),
+        policies=sorted(of_task.policies),
+        calibrations=sorted(of_task.calibrations),
+        cards=cards(shown, colour_of),
+        hidden_cards=of_task.worked - len(shown),
+    )
 
 
-def _doubt(result: Result) -> tuple[float, float]:
-    """What cards are sorted by; between equal items the mean of the vector decides."""
-    values = result.uncertainty.values()
-    return item_uncertainty(result), sum(values) / len(values) if values else 1.0
-
-
-def _models(results: Sequence[Result]) -> list[Model]:
+def _models(run: Tally) -> list[Model]:
     """Every model that ran, in the order of its first use."""
-    tasks: dict[str, dict[Task, None]] = {}
-    for result in results:
-        for model in _chain(result.provenance) if result.provenance else ():
-            tasks.setdefault(model, {})[result.task] = None
-    return [Model(name=m.rpartition(":")[0], digest=m.rpartition(":")[2], tasks=tuple(of)) for m, of in tasks.items()]
-
-
-def _chain(provenance: Provenance) -> tuple[str, ...]:
-    alone = f"{provenance.model}@{provenance.model_version}:{provenance.weights_digest[:12]}"
-    return provenance.chain or (alone,)
-
-
-def _made(results: Sequence[Result]) -> str:
-    times = sorted(result.provenance.created_at for result in results if result.provenance)
-    return f"{times[-1]:%Y-%m-%d %H:%M %Z}".strip() if times else ""
+    return [
+        Model(name=m.rpartition(":")[0], digest=m.rpartition(":")[2], tasks=tuple(of)) for m, of in run.models.items()
+    ]
 
 
 def _environment() -> Environment:

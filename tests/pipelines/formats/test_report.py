@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import wave
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
@@ -25,8 +26,8 @@ from pipelines.formats.report import Entry
 from pipelines.formats.report.card import MAX_AUDIO_BYTES
 from pipelines.formats.report.chips import Chip, place
 from pipelines.formats.report.colours import colours, contrast
-from pipelines.formats.report.histogram import histogram
-from pipelines.formats.report.page import MAX_CARDS
+from pipelines.formats.report.histogram import Histogram, Scores
+from pipelines.formats.report.tally import MAX_CARDS
 from pipelines.formats.report.text import MAX_CHARS, pieces, words
 from pipelines.formats.results import Result
 from pipelines.formats.summary import summarise
@@ -406,6 +407,13 @@ def test_the_histogram_says_when_thresholds_differ() -> None:
     found = histogram(results)
 
     assert (found.threshold, found.is_only_threshold) == (0.5, False)
+
+
+def histogram(results: Iterable[Result]) -> Histogram:
+    scores = Scores()
+    for result in results:
+        scores.add(result)
+    return scores.histogram()
 
 
 def _top_left(chip: Chip, *, width: float, height: float, frame_wh: tuple[float, float]) -> tuple[float, float]:
