@@ -10,6 +10,8 @@ from models.types import Item, Prediction, Task
 
 Route = Literal["accept", "audit", "review", "scratch"]
 
+ROUTES: tuple[Route, ...] = ("accept", "audit", "review", "scratch")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse:

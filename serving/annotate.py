@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -20,7 +20,7 @@ from pipelines.formats.run_manifest import RunManifest
 from pipelines.local import LocalModels
 from pipelines.progress import Progress
 from pipelines.recent import Recent
-from pipelines.sources import open_source, opening
+from pipelines.sources import open_source
 from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.embedded import revive
@@ -96,7 +96,9 @@ async def annotate(
                     )
                     on_start(order, run.id, batch)
                     await _work(batch, store, run.id)
-                manifest = await write_output(manifest, store, order, settings, seconds=batch.progress.elapsed_s)
+                    manifest = await write_output(
+                        manifest, store, order, settings, flow.fetcher, seconds=batch.progress.elapsed_s
+                    )
                 return Finished(order=order, manifest=manifest, progress=batch.progress)
 
 
@@ -109,10 +111,8 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 def _opened_for(settings: Settings, order: Order) -> Settings:
-    """The settings with the drop's own folder open to the fetcher: who names it at the command line may read it."""
-    fetch = opening(settings.fetch, order.drop)
-    fetch = replace(fetch, roots=(*fetch.roots, *(root.absolute() for root in order.roots)))
-    return profiled(settings).model_copy(update={"fetch": fetch})
+    """The settings as they are run, with the order's folders open to the fetcher."""
+    return profiled(settings).model_copy(update={"fetch": order.opened(settings.fetch)})
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ models_app = typer.Typer(no_args_is_help=True, help="The configured models and t
 app.add_typer(models_app, name="models")
 app.add_typer(drop_commands.runs_app, name="runs")
 app.command()(drop_commands.annotate)
+app.command()(drop_commands.export)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
     app.add_typer(_command.load(), name=_command.name)
 

@@ -14,11 +14,14 @@ import typer
 
 from models.errors import ConfigError
 from pipelines.batch import Batch
+from pipelines.formats.exported import LeftOut
+from pipelines.formats.registry import FORMATS
 from pipelines.formats.summary import summary_of
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
 from pipelines.store.store import Store
 from pipelines.store.values import ErrorCount, Run, StoredFailure, TaskCounts
+from pipelines.types import ROUTES, Route
 from serving import annotate as annotating
 from serving import settings as configuration
 from serving.annotate import Finished
@@ -73,6 +76,41 @@ def annotate(
     if status != "done":
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(SOME_FAILED if finished.progress.failed else 0)
+
+
+def export(
+    run_id: RunId,
+    format_name: Annotated[str, typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder for the files.", show_default=False)],
+    route: Annotated[
+        list[str] | None,
+        typer.Option(help="Only accept, audit, review or scratch; may be repeated."),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's pre-labels in the format of another tool, and say what that could not hold."""
+    from serving.export import export as write
+
+    settings, routes = configuration.load(config), [_route(name) for name in route or ()]
+
+    async def exported(store: Store) -> LeftOut:
+        return await write(settings, store, run_id, format_name=format_name, out=out, routes=routes)
+
+    left_out = with_store(config, exported)
+    if as_json:
+        print_json({"run": run_id, "format": format_name, "out": str(out), "left_out": left_out})
+        return
+    for what, count in sorted(left_out.items()):
+        notes.print(f"[yellow]left out[/] {count} {what}")
+    notes.print(f"written to [bold]{out}[/]", soft_wrap=True)
+
+
+def _route(name: str) -> Route:
+    for route in ROUTES:
+        if route == name:
+            return route
+    raise ConfigError(f"unknown decision '{name}'; choose one of: {', '.join(ROUTES)}")
 
 
 @runs_app.command("list")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.errors import ConfigError
 from models.types import Task
 from pipelines.errors import NotFoundError
+from pipelines.fetch import FetchPolicy
 from pipelines.formats import run_manifest
+from pipelines.sources import opening
 from pipelines.store.store import Store
 from pipelines.store.values import Run
 
@@ -36,6 +38,11 @@ class Order:
         roots = os.pathsep.join(str(root.absolute()) for root in self.roots)
         named = {"drop": _located(self.drop), "out": str(self.out.absolute()), "kind": self.kind or "", "roots": roots}
         return {key: value for key, value in named.items() if value}
+
+    def opened(self, policy: FetchPolicy) -> FetchPolicy:
+        """The policy with the drop's folders open: who names them at the command line may read them."""
+        policy = opening(policy, self.drop)
+        return replace(policy, roots=(*policy.roots, *(root.absolute() for root in self.roots)))
 
     @staticmethod
     def of(run: Run) -> Order:

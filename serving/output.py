@@ -1,48 +1,75 @@
-"""Writes the folder of a run out of the store."""
+"""Writes the folder of a run out of the store: Parquet shards, a report, and run.json."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-from pipelines.formats import folder, run_manifest
-from pipelines.formats.results import result
-from pipelines.formats.run_manifest import RunManifest
+from models.errors import ItemError
+from pipelines.fetch import FetchPolicy, files
+from pipelines.fetch.fetcher import scheme_of
+from pipelines.formats import parquet, report, run_manifest
+from pipelines.formats.exported import Exported
+from pipelines.formats.report import Entry
+from pipelines.formats.run_manifest import OutputFile, RunManifest
+from pipelines.formats.stored import with_entries
+from pipelines.formats.summary import summary_of
+from pipelines.prelabel import Fetches
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
-from pipelines.store.values import StoredOutcome, TaskCounts
+from pipelines.store.values import TaskCounts
 from serving.orders import Order
 from serving.settings import Settings
 
-_PAGE = 1_000
+_ROWS_PER_SHARD = 100_000
+# Failures of items that were not opened, or must not be: their files are not shown either.
+_UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "invalid_item", "invalid_entry"})
 
 
 async def write_output(
-    manifest: RunManifest, store: Store, order: Order, settings: Settings, *, seconds: float
+    manifest: RunManifest, store: Store, order: Order, settings: Settings, fetcher: Fetches, *, seconds: float
 ) -> RunManifest:
-    """Write the results, the report and run.json; what run.json says."""
-    stored = [found.outcome async for found in stored_outcomes(store, manifest.run)]
-    results, items = [result(outcome) for outcome in stored], [outcome.item for outcome in stored]
-    title = f"{order.drop.rpartition('/')[2]}: {order.task}"
-    folder.write(results, items, order.out, title=title, seconds={order.task: seconds}, media=settings.media)
-    run = await store.run(manifest.run)
-    counts = {counts.task: counts for counts in await store.counts(run.id)}
+    """Write what a run has come to so far; what run.json says."""
+    out, run = order.out, await store.run(manifest.run)
+    found = {counts.task: counts for counts in await store.counts(run.id)}
+    counts = found.get(order.task, TaskCounts(task=order.task))
+    write_shards = partial(parquet.write_shards, out=out, rows_per_shard=_ROWS_PER_SHARD)
+    shards = await with_entries(store, run.id, fetcher, write_shards)
+    summary = [summary_of(counts, seconds=seconds)]
+    title = f"{run.name}: {order.task}"
+
+    def write_report(entries: Iterable[Exported]) -> None:
+        shown = (
+            Entry(result=one.result, source=_source(one, settings.fetch), text=one.text, limits=settings.media)
+            for one in entries
+        )
+        report.write(shown, out / "report.html", title=title, summary=summary)
+
+    await with_entries(store, run.id, fetcher, write_report)
     finished = replace(
         manifest,
         status=run.status,
         finished_at=run.finished_at,
         seconds=seconds,
-        counts=counts.get(order.task, TaskCounts(task=order.task)),
+        counts=counts,
         errors=tuple(await Drops(store).error_counts(run.id)),
+        files=tuple(
+            OutputFile(name=shard.path.name, rows=shard.rows, size_bytes=shard.bytes, sha256=shard.sha256)
+            for shard in shards
+        ),
     )
-    run_manifest.write(finished, order.out)
+    run_manifest.write(finished, out)
     return finished
 
 
-async def stored_outcomes(store: Store, run_id: str) -> AsyncIterator[StoredOutcome]:
-    """Everything a run has stored, page by page."""
-    after = 0
-    while page := await store.results(run_id, after=after, limit=_PAGE):
-        for found in page:
-            yield found
-        after = page[-1].position
+def _source(entry: Exported, policy: FetchPolicy) -> Path | None:
+    """The item's own file, if it is one that may be opened."""
+    error, uri = entry.result.error, entry.item.uri
+    if uri is None or scheme_of(uri) != "file" or (error is not None and error.code in _UNOPENED):
+        return None
+    with suppress(ItemError):  # gone since
+        return files.find(uri, policy)
+    return None

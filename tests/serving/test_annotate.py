@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from models.errors import ConfigError
 from pipelines.errors import NotFoundError
-from pipelines.formats import results
+from pipelines.formats import parquet
 from serving import cli
 from serving.demo import DROP
 
@@ -53,7 +54,7 @@ def test_a_folder_of_texts_is_annotated_without_a_service(tmp_path: Path, enviro
     assert answer.exit_code == 3, answer.output  # one of the texts is no UTF-8
     started, *_, finished = events(answer)
     files = sorted(file.name for file in TEXTS.iterdir())
-    found = results.read(tmp_path / "out" / "results.jsonl")
+    found = list(parquet.read(tmp_path / "out"))
     assert sorted(result.id for result in found) == files
     assert [result.error.code for result in found if result.error] == ["invalid_text"]
     assert (finished["finished"], finished["failed"], finished["status"]) == (len(files), 1, "done")
@@ -73,6 +74,9 @@ def test_the_folder_says_what_it_came_from(tmp_path: Path, environment: dict[str
     assert answer.exit_code == 0
     assert manifest["source"]["drop"] == str(drop)
     assert (manifest["status"], manifest["attempts"], manifest["errors"]) == ("done", 1, [])
+    [shard] = manifest["files"]
+    assert hashlib.sha256((tmp_path / "out" / shard["name"]).read_bytes()).hexdigest() == shard["sha256"]
+    assert shard["rows"] == 2
     assert manifest["counts"]["labels"] + manifest["counts"]["nothing_found"] == 2
     [model] = manifest["models"]
     assert model == "sentence-tagger@1"
@@ -188,5 +192,24 @@ def test_a_short_queue_sheds_nothing_of_a_folder(tmp_path: Path, environment: di
     answer = annotate(environment, TEXTS, "--task", "ner", "--out", tmp_path / "out", "--config", config)
 
     assert answer.exit_code == 3, answer.output
-    failed = [result.error.code for result in results.read(tmp_path / "out" / "results.jsonl") if result.error]
+    failed = [result.error.code for result in list(parquet.read(tmp_path / "out")) if result.error]
     assert failed == ["invalid_text"]
+
+
+def test_a_run_is_exported_with_what_the_format_cannot_hold_counted(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."})
+    (drop / "b.txt").write_bytes(b"caf\xe9")
+    first, *_ = events(annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out"))
+    export = ["export", first["run"], "--out", str(tmp_path / "exported"), "--format"]
+
+    told = ask(environment, *export, "parquet", "--route", "accept", "--route", "review")
+    misfit = run.invoke(cli.app, [*export, "webvtt"], env=environment)
+    unknown = run.invoke(cli.app, [*export, "paper"], env=environment)
+
+    [exported] = parquet.read(tmp_path / "exported")
+    assert exported.id == "a.txt"
+    assert told["left_out"] == {"items with another decision": 1}
+    assert "did ner; the format 'webvtt' holds speech" in str(misfit.exception)
+    assert "unknown format 'paper'" in str(unknown.exception)

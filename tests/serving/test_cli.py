@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from serving import cli
 
 run = CliRunner()
-COMMANDS = ["bench", "demo", "serve", "annotate", "runs", "models", "queue", "key", "doctor"]
+COMMANDS = ["bench", "demo", "serve", "annotate", "export", "runs", "models", "queue", "key", "doctor"]
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""Reads a run out of the store, as the formats take it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TypeVar
+
+from sqlalchemy import column, func, select
+
+from models.errors import ItemError
+from models.types import Content, Item
+from pipelines.formats.exported import Exported
+from pipelines.formats.results import Result, result
+from pipelines.prelabel import Fetches
+from pipelines.store import engine as database
+from pipelines.store.jsonb import storable
+from pipelines.store.store import Store
+from pipelines.store.tables import prelabels
+from pipelines.types import Outcome
+
+_PAGE = 500
+
+T = TypeVar("T")
+
+
+async def labels_of(store: Store, run_id: str) -> list[str]:
+    """Every label that occurs in a run, in alphabetical order."""
+    annotations = func.jsonb_array_elements(prelabels.c.prediction["annotations"]).table_valued("value")
+    label = column("value").op("->>")("label")
+    found = select(label).select_from(prelabels, annotations).where(prelabels.c.run_id == storable(run_id)).distinct()
+    async with database.reading(store.engine) as connection:
+        return sorted((await connection.execute(found)).scalars())
+
+
+async def with_entries(store: Store, run_id: str, fetcher: Fetches, work: Callable[[Iterable[Exported]], T]) -> T:
+    """What the work gives, done in a thread, for the run's entries in the order in which they were stored.
+
+    Args:
+        fetcher: opens texts that the store knows by their address alone.
+        work: reads the entries once; a page of them is held at a time.
+    """
+    pages, loop = _pages(store, run_id, fetcher), asyncio.get_running_loop()
+
+    def entries() -> Iterator[Exported]:
+        while page := asyncio.run_coroutine_threadsafe(anext(pages, []), loop).result():
+            yield from page
+
+    try:
+        return await asyncio.to_thread(work, entries())
+    finally:
+        await pages.aclose()
+
+
+async def _pages(store: Store, run_id: str, fetcher: Fetches) -> AsyncIterator[list[Exported]]:
+    after = 0
+    while page := await store.results(run_id, after=after, limit=_PAGE):
+        yield await asyncio.gather(*(_exported(found.outcome, fetcher) for found in page))
+        after = page[-1].position
+
+
+async def _exported(outcome: Outcome, fetcher: Fetches) -> Exported:
+    found = result(outcome)
+    return Exported(result=found, item=outcome.item, text=await _text(outcome.item, found, fetcher))
+
+
+async def _text(item: Item, found: Result, fetcher: Fetches) -> str | None:
+    """A text as the model saw it: what the store holds, or what is still to be found at its address."""
+    if item.media != "text" or item.text is not None or found.provenance is None:
+        return item.text
+    try:
+        content: Content = await fetcher.fetch(item)
+    except ItemError:
+        return None
+    is_same = hashlib.sha256(content.data).hexdigest() == found.provenance.item_digest
+    return content.data.decode() if is_same else None
