@@ -92,7 +92,8 @@ def export(
     """Write a run's pre-labels in the format of another tool, and say what that could not hold."""
     from serving.export import export as write
 
-    settings, routes = configuration.load(config), [_route(name) for name in route or ()]
+    settings = configuration.load(config)
+    routes: list[Route] = [_route(name) for name in route or ()]
 
     async def exported(store: Store) -> LeftOut:
         return await write(settings, store, run_id, format_name=format_name, out=out, routes=routes)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from sqlalchemy import column, func, select
+from sqlalchemy import column, func, select, true
+from sqlalchemy.dialects.postgresql import JSONB
 
 from models.errors import ItemError
 from models.types import Content, Item
@@ -27,11 +28,12 @@ T = TypeVar("T")
 
 async def labels_of(store: Store, run_id: str) -> list[str]:
     """Every label that occurs in a run, in alphabetical order."""
-    annotations = func.jsonb_array_elements(prelabels.c.prediction["annotations"]).table_valued("value")
-    label = column("value").op("->>")("label")
-    found = select(label).select_from(prelabels, annotations).where(prelabels.c.run_id == storable(run_id)).distinct()
+    elements = func.jsonb_array_elements(prelabels.c.prediction["annotations"])
+    annotation = elements.table_valued(column("value", JSONB)).lateral()
+    of_run = prelabels.c.run_id == storable(run_id)
+    found = select(annotation.c.value["label"].astext).select_from(prelabels.join(annotation, true())).where(of_run)
     async with database.reading(store.engine) as connection:
-        return sorted((await connection.execute(found)).scalars())
+        return sorted((await connection.execute(found.distinct())).scalars())
 
 
 async def with_entries(store: Store, run_id: str, fetcher: Fetches, work: Callable[[Iterable[Exported]], T]) -> T:
@@ -53,7 +55,7 @@ async def with_entries(store: Store, run_id: str, fetcher: Fetches, work: Callab
         await pages.aclose()
 
 
-async def _pages(store: Store, run_id: str, fetcher: Fetches) -> AsyncIterator[list[Exported]]:
+async def _pages(store: Store, run_id: str, fetcher: Fetches) -> AsyncGenerator[list[Exported], None]:
     after = 0
     while page := await store.results(run_id, after=after, limit=_PAGE):
         yield await asyncio.gather(*(_exported(found.outcome, fetcher) for found in page))
