@@ -24,6 +24,8 @@ from pipelines.store.values import Pending, RunStatus, TaskCounts
 from pipelines.types import Failed, Outcome
 
 _FIRST_ENTRIES, _MOST_ENTRIES = 32, 1_000  # of the listing, at a time: the first are labelled at once
+_FAR_AHEAD = 10_000  # entries listed and not yet labelled
+_LISTING_S = 5.0  # for the listing to end when it shall
 _PAGE = 256  # pending items read at a time
 _MOST_ROWS = 128  # stored at a time, about 50 ms (store/groups.py)
 _LOOK_S = 0.5  # for a wish to stop, and for items whose time to be tried again has come
@@ -127,6 +129,7 @@ class Batch:
                 helpers = [group.create_task(self._write()), group.create_task(self._watch(started))]
                 listing = group.create_task(self._list())
                 await self._feed(group)
+                await asyncio.wait([listing], timeout=_LISTING_S)  # it sees that it shall stop, unless its source hangs
                 listing.cancel()
                 while self._in_flight:
                     self._something.clear()
@@ -150,12 +153,17 @@ class Batch:
         if self.progress.is_listed or self._source is None:
             return
         entries, size = enumerate(self._source.entries()), _FIRST_ENTRIES
-        while part := await asyncio.to_thread(_take, entries, size):
+        while (part := await asyncio.to_thread(_take, entries, size)) and not self._stopping:
+            begun = self._clock()
             added = await self._patiently(self._add, part)
             self.progress.listed += added.items
             self.progress.failed += added.failed
             size = min(2 * size, _MOST_ENTRIES)
             self._something.set()
+            if self.progress.listed - self.progress.finished > _FAR_AHEAD:
+                await asyncio.sleep(self._clock() - begun)  # half of the time is for what is labelled
+        if self._stopping:
+            return
         await self._patiently(self._listing.finish, self._run_id, attempt=self._attempt)
         self.progress.is_listed = True
         self._something.set()
