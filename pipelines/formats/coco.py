@@ -17,7 +17,7 @@ import numpy as np
 from models.geometry import decode_mask, mask_box
 from models.types import MEDIA_OF_TASK, Annotation, AttributeValue, Box, Mask, Polygon, Task
 from pipelines.formats.exported import Exported, LeftOut, objects
-from pipelines.formats.extents import Extent, extent, size_hw_of
+from pipelines.formats.extents import Extent, extent, image_size_hw
 from pipelines.formats.results import Result
 
 TASKS: frozenset[Task] = frozenset({"detection", "segmentation"})
@@ -141,7 +141,7 @@ def _annotations(
 ) -> Iterator[str]:
     number = 0
     for entry in entries:
-        size_hw = size_hw_of(entry.result) or (0, 0)
+        size_hw = image_size_hw(entry.result) or (0, 0)
         image_id = images.add(entry, size_hw=size_hw)
         for annotation, parent in objects(entry.result):
             number += 1

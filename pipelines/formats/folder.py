@@ -10,9 +10,8 @@ from pathlib import Path
 from models.errors import ItemError
 from models.media import MediaLimits, image_size_hw
 from models.types import MEDIA_OF_TASK, Item, Task
-from pipelines.formats import coco, report, results
+from pipelines.formats import coco, extents, report, results
 from pipelines.formats.exported import Exported
-from pipelines.formats.extents import size_hw_of
 from pipelines.formats.report import Entry
 from pipelines.formats.results import Result
 from pipelines.formats.summary import TaskSummary, summarise
@@ -71,7 +70,9 @@ def _entry(result: Result, item: Item, media: MediaLimits) -> Entry:
 
 def _exported(result: Result, item: Item, media: MediaLimits) -> Exported:
     """The result with its image's size, which those of an earlier version lack; their file may still be there."""
-    return Exported(result=replace(result, size_hw=size_hw_of(result) or _size_of_file(result, item, media)), item=item)
+    return Exported(
+        result=replace(result, size_hw=extents.image_size_hw(result) or _size_of_file(result, item, media)), item=item
+    )
 
 
 def _size_of_file(result: Result, item: Item, media: MediaLimits) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import yaml
 
 from models.types import Annotation
 from pipelines.formats.exported import Exported, LeftOut, certainty, labelled
-from pipelines.formats.extents import size_hw_of
+from pipelines.formats.extents import image_size_hw
 from pipelines.formats.results import Result
 from pipelines.formats.stems import Stem, Stems
 
@@ -49,7 +49,7 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path, rows
     _write_names(labels, out / "data.yaml")
     with Stems(".txt", reserved=frozenset({"images"})) as stems, (out / "images.jsonl").open("w") as images:
         for entry in labelled(entries, left_out):
-            size_hw = size_hw_of(entry.result)
+            size_hw = image_size_hw(entry.result)
             if size_hw is None and entry.result.annotations:
                 left_out["items whose image size is not known"] += 1
                 continue

@@ -18,7 +18,7 @@ from models.geometry import encode_mask
 from models.types import Annotation, Box, Polygon, WholeItem
 from pipelines.formats import yolo_detection
 from pipelines.formats.exported import LeftOut
-from pipelines.formats.extents import boxes, size_hw_of
+from pipelines.formats.extents import boxes, image_size_hw
 from pipelines.formats.results import Result
 from tests.pipelines.formats import nasty
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
@@ -209,7 +209,7 @@ def expected_boxes(results: list[Result], left_out: LeftOut) -> Iterator[tuple[s
     for result in results:
         if result.status == "failed":
             count["items that failed"] += 1
-        elif (size_hw := size_hw_of(result)) or not result.annotations:
+        elif (size_hw := image_size_hw(result)) or not result.annotations:
             boxed = list(boxes(result, count))
             yield result.id, size_hw or (1, 1), [(one.annotation.label, one.xyxy) for one in boxed]
     assert all(left_out[phrase] >= number for phrase, number in count.items())

@@ -19,7 +19,7 @@ from models.rings import filled
 from models.types import Annotation, Geometry, Mask, Polygon, WholeItem
 from pipelines.formats import yolo_segmentation
 from pipelines.formats.exported import objects
-from pipelines.formats.extents import size_hw_of
+from pipelines.formats.extents import image_size_hw
 from pipelines.formats.results import Result
 from tests.pipelines.formats import nasty
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
@@ -180,7 +180,7 @@ def test_whatever_the_store_holds_is_read_back(supervision: Reader, results: lis
         assert list(names.values()) == nasty.labels_of(results)
         check_as_ultralytics_does(out, class_count=len(names))
         written = [line["id"] for line in lines_of(out)]
-        assert written == [r.id for r in results if r.status != "failed" and (size_hw_of(r) or not r.annotations)]
+        assert written == [r.id for r in results if r.status != "failed" and (image_size_hw(r) or not r.annotations)]
         lost = sum(number for phrase, number in left_out.items() if phrase.startswith("objects without"))
         all_objects = sum(len(list(objects(result))) for result in results if result.id in written)
         assert sum(len(found[item_id]) for item_id in written) == all_objects - lost
