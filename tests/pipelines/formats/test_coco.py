@@ -187,7 +187,7 @@ def test_an_image_whose_size_is_not_known_is_written_as_empty() -> None:
 def test_a_size_known_from_one_task_alone_is_the_images() -> None:
     box, mask = an_annotation(), an_annotation(geometry=encode_mask(SQUARE))
 
-    results = a_failure("a.png"), a_result("a.png", box), a_result("a.png", mask, task="segmentation")
+    results = a_failure("a.png"), a_result("a.png", mask, task="segmentation"), a_result("a.png", box)
     (image,) = images_of(written(*results, size_hw=None))
 
     assert (image["height"], image["width"]) == (HEIGHT, WIDTH)
