@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from models.errors import ItemError
 from models.media import MediaLimits, image_size_hw
 from models.types import MEDIA_OF_TASK, Item, Task
-from pipelines.formats import coco, report, results
+from pipelines.formats import coco, extents, report, results
+from pipelines.formats.exported import Exported
 from pipelines.formats.report import Entry
 from pipelines.formats.results import Result
 from pipelines.formats.summary import TaskSummary, summarise
@@ -48,9 +50,8 @@ def write(
     pairs = list(zip(outcome, items, strict=True))
     images = [(result, item) for result, item in pairs if MEDIA_OF_TASK[result.task] == "image"]
     if images:
-        sizes = {result.id: size for result, item in images if (size := _size_hw(result, item, media))}
-        names = {result.id: item.uri for result, item in images if item.uri}
-        coco.write([result for result, _ in images], sizes, names, out / "coco.json")
+        labels = sorted({annotation.label for result, _ in images for annotation in result.annotations})
+        coco.write((_exported(result, item, media) for result, item in images), labels=labels, out=out)
     summary = summarise(outcome, seconds)
     entries = (_entry(result, item, media) for result, item in pairs)
     report.write(entries, out / "report.html", title=title, summary=summary)
@@ -63,12 +64,16 @@ def _entry(result: Result, item: Item, media: MediaLimits) -> Entry:
     return Entry(result=result, source=source, text=item.text, limits=media)
 
 
-def _size_hw(result: Result, item: Item, media: MediaLimits) -> tuple[int, int] | None:
+def _exported(result: Result, item: Item, media: MediaLimits) -> Exported:
+    """The result with its image's size, which those of an earlier version lack; their file may still be there."""
+    return Exported(
+        result=replace(result, size_hw=extents.image_size_hw(result) or _size_of_file(result, item, media)), item=item
+    )
+
+
+def _size_of_file(result: Result, item: Item, media: MediaLimits) -> tuple[int, int] | None:
     if result.status == "failed" or item.uri is None:
         return None
-    for annotation in result.annotations:
-        if annotation.geometry.kind == "mask":
-            return annotation.geometry.size_hw
     with suppress(OSError, ItemError):
         return image_size_hw(Path(item.uri).read_bytes(), media)
     return None
