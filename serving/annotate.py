@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from importlib.metadata import version
 from models.types import Task
 from pipelines.batch import Batch, FlowLabels
 from pipelines.errors import ConflictError, StoreUnavailableError
+from pipelines.estimate import Estimate, estimate
 from pipelines.formats import run_manifest
 from pipelines.formats.run_manifest import RunManifest
 from pipelines.local import LocalModels
@@ -26,6 +27,7 @@ from pipelines.store.drops import Drops
 from pipelines.store.embedded import revive
 from pipelines.store.store import Store
 from pipelines.store.values import Run
+from pipelines.types import PreLabel
 from serving import orders
 from serving.orders import Order
 from serving.output import write_output
@@ -100,6 +102,20 @@ async def annotate(
                         manifest, store, order, settings, flow.fetcher, seconds=batch.progress.elapsed_s
                     )
                 return Finished(order=order, manifest=manifest, progress=batch.progress)
+
+
+async def dry_run(settings: Settings, order: Order) -> Estimate:
+    """What the order would come to; nothing is stored or written."""
+    async with opened_store(settings) as store:
+        settings = _opened_for(settings, order)
+        source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
+        async with _loaded(settings, order.task) as models, flow_over(settings, models, store) as flow:
+            labels = FlowLabels(flow, at_once=_at_once(settings, order.task), recent=Recent(_nothing_stored))
+            return await estimate(source, order.task, labels)
+
+
+async def _nothing_stored(digests: Collection[str]) -> Mapping[str, PreLabel]:
+    return {}
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from serving import annotate as annotating
 from serving import settings as configuration
 from serving.annotate import Finished
 from serving.orders import Order
-from serving.progress_display import Show, event, figures, shown
+from serving.progress_display import Show, duration, event, figures, shown
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
 
@@ -57,6 +57,9 @@ def annotate(
     root: Annotated[
         list[Path] | None, typer.Option(help="A further folder that a manifest's files may lie in.")
     ] = None,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Label a sample of 32 and say what the drop would come to.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,6 +70,9 @@ def annotate(
     when it was stopped.
     """
     order = _order(drop, task, out, kind, root or [])
+    if is_dry:
+        _tell_estimate(configuration.load(config), order, as_json=as_json)
+        return
     finished = _annotated(configuration.load(config), order, resume, as_json=as_json)
     status = finished.manifest.status
     if as_json:
@@ -256,6 +262,24 @@ def _tell(finished: Finished) -> None:
     if manifest.status != "done":
         notes.print(f"run {manifest.run} was {manifest.status}; go on with it by --resume {manifest.run}")
     notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
+
+
+def _tell_estimate(settings: Settings, order: Order | None, *, as_json: bool) -> None:
+    """Say what the order would come to."""
+    if order is None:
+        raise ConfigError("a dry run needs a drop; give DROP, --task and --out")
+    with notes.status("listing the drop, and labelling a sample …"):
+        found = asyncio.run(annotating.dry_run(settings, order))
+    if as_json:
+        print_json(asdict(found) | {"seconds": found.seconds})
+        return
+    bad = f", and {found.bad_entries:,} bad entries" if found.bad_entries else ""
+    screen.print(f"{found.items:,} items for {order.task}{bad}", highlight=False)
+    if found.seconds is not None:
+        rate = f"{found.items_per_s:.1f} items/s"
+        screen.print(f"about {duration(found.seconds)} at {rate}, measured on {found.sampled} items", highlight=False)
+    failed = "".join(f", {count} failed ({code})" for code, count in sorted(found.failed.items()))
+    screen.print(f"of these: {found.accepted} accepted, {found.review} for review{failed}", highlight=False)
 
 
 def _stop_on_interrupt(batch: Batch) -> None:

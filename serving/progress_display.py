@@ -58,7 +58,7 @@ def line(progress: Progress) -> str:
     parts = [
         f"{progress.finished:,} of {total}",
         f"{progress.items_per_s:.1f} items/s",
-        *([] if progress.eta_s is None else [f"{_duration(progress.eta_s)} to go"]),
+        *([] if progress.eta_s is None else [f"{duration(progress.eta_s)} to go"]),
         _ends(progress),
     ]
     return " · ".join(parts)
@@ -84,7 +84,7 @@ def _bar(task: Task, notes: Console) -> Iterator[Show]:
 
 def _short(progress: Progress) -> str:
     more = "" if progress.is_listed else "+"
-    eta = "" if progress.eta_s is None else f"  {_duration(progress.eta_s)}"
+    eta = "" if progress.eta_s is None else f"  {duration(progress.eta_s)}"
     failed = f"[red]failed {progress.failed:,}[/]" if progress.failed else "failed 0"
     return (
         f"[bold]{progress.finished:,}[/]/{progress.listed:,}{more}  {progress.items_per_s:.1f}/s{eta}  "
@@ -92,7 +92,8 @@ def _short(progress: Progress) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as hours:minutes:seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -18,6 +18,7 @@ FORMATS: dict[str, str] = {
     "datumaro": "datumaro",
     "doccano": "doccano",
     "fiftyone": "fiftyone",
+    "jsonl": "json_lines",
     "label-studio": "label_studio",
     "labelbox": "labelbox",
     "nemo": "nemo_manifest",

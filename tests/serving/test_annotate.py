@@ -213,3 +213,18 @@ def test_a_run_is_exported_with_what_the_format_cannot_hold_counted(
     assert told["left_out"] == {"items with another decision": 1}
     assert "did ner; the format 'webvtt' holds speech" in str(misfit.exception)
     assert "unknown format 'paper'" in str(unknown.exception)
+
+
+def test_a_dry_run_says_what_a_drop_would_come_to_and_stores_nothing(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = a_drop(tmp_path / "drop", {f"{n:03}.txt": f"Ada Varga bought {n} books." for n in range(40)})
+    (drop / "bad.txt").write_bytes(b"caf\xe9")
+
+    told = ask(environment, "annotate", str(drop), "--task", "ner", "--out", str(tmp_path / "out"), "--dry-run")
+
+    assert (told["items"], told["bad_entries"], told["sampled"]) == (41, 0, 32)
+    assert told["accepted"] + told["review"] + sum(told["failed"].values()) == 32
+    assert told["seconds"] == pytest.approx(41 / told["items_per_s"])
+    assert not (tmp_path / "out").exists()
+    assert ask(environment, "runs", "list") == []
