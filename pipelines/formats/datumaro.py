@@ -29,8 +29,8 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     Every annotation has the attributes ``score`` (its certainty), ``score_kind`` ("confidence" if calibrated, else
     "score") and ``annotation_id``, besides its own; an item has its ``status``, its ``route`` and its ``uri``.
 
-    An item's id is ours, suffix included, and so is its image's path below images/ or images/TASK/; one that leads out of a
-    folder is written as ``safe_path`` writes it.
+    An item's id is ours, suffix included, and so is its image's path below images/ or images/TASK/; one that leads out
+    of a folder is written as ``safe_path`` writes it.
     """
     left_out = LeftOut()
     label_ids = {name: number for number, name in enumerate(labels_of(labels))}
