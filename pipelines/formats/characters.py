@@ -38,9 +38,13 @@ def name_of(item_id: str) -> str:
     return _NOT_IN_A_NAME.sub(_percent, item_id)
 
 
-def _percent(match: re.Match[str]) -> str:
+def to_bytes(name: str) -> bytes:
+    """The bytes of a file's name as the system has them, which need not be UTF-8."""
     try:
-        encoded = match[0].encode("utf-8", "surrogateescape")
+        return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a surrogate that stands for no byte
-        encoded = match[0].encode("utf-8", "surrogatepass")
-    return "".join(f"%{byte:02X}" for byte in encoded)
+        return name.encode("utf-8", "surrogatepass")
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in to_bytes(match[0]))
