@@ -28,9 +28,9 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     """Write TASK/tasks.json, to import, and TASK/label_config.xml, to make the project from, for each task that occurs.
 
     Boxes and polygons are in percent of the image's sides, cut at its edges; masks are brush strokes in Label Studio's
-    own encoding; spans are half-open and count Unicode code points, as its editor does ("\\r\\n" is two); times are in
-    seconds. A span of speech is a region with its transcription; its words are left out, for who corrects the one would
-    have to correct the other. Labels of the whole item are choices.
+    own encoding; spans are half-open and count Unicode code points, as its editor does ("\\r\\n" is two; observed with
+    Label Studio 1.23.2); times are in seconds. A span of speech is a region with its transcription; its words are left
+    out, for who corrects the one would have to correct the other. Labels of the whole item are choices.
 
     A region's ``score`` is its certainty and ``meta.score_kind`` says which it is. A prediction's ``score``, which
     orders the labelling stream, is the confidence in the whole item if there is one, else the certainty of its
