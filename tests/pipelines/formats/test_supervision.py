@@ -106,7 +106,7 @@ def test_ten_thousand_labels_come_back(library: Reader, tmp_path: Path) -> None:
     assert len(read(library, tmp_path)[0]["xyxy"]) == 10_000
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.lists(images(), max_size=3))
 def test_whatever_a_store_holds_can_be_read(library: Reader, entries: list[Exported]) -> None:
     with TemporaryDirectory() as folder:
