@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from models.types import MEDIA_OF_TASK, Item, Task
+from pipelines.formats.addresses import local_path
 from pipelines.formats.characters import clean, labels_of, name_of, to_bytes
 from pipelines.formats.exported import Exported, LeftOut, certainty, labelled, objects
 from pipelines.formats.label_studio.config import label_config
@@ -18,7 +18,6 @@ from pipelines.formats.streams import Add, json_array
 
 TASKS: frozenset[Task] = frozenset({"detection", "segmentation", "ner", "speech"})
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 _LOCAL_FILES = "/data/local-files/?d="
 
 Used = dict[str, set[str]]  # the labels in use, by the type of their regions
@@ -90,8 +89,5 @@ def _prediction(result: Result, found: list[dict[str, object]]) -> dict[str, obj
 def _address(item: Item) -> str:
     """Where Label Studio finds an image or a recording."""
     uri = item.uri or item.id
-    if uri.startswith("file:"):
-        uri = unquote(urlsplit(uri).path, errors="surrogateescape")
-    elif _ADDRESS.match(uri):
-        return clean(uri)
-    return _LOCAL_FILES + quote(to_bytes(uri.removeprefix("/")))
+    path = local_path(uri)
+    return clean(uri) if path is None else _LOCAL_FILES + quote(to_bytes(path.removeprefix("/")))
