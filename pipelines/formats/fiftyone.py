@@ -1,7 +1,7 @@
 """Writes images with their labels as a FiftyOne dataset on disk (``fiftyone.types.FiftyOneDataset``).
 
 Reference: https://docs.voxel51.com/user_guide/import_datasets.html#fiftyonedataset; FiftyOneDatasetImporter in
-fiftyone/utils/data/importers.py and fiftyone/core/labels.py, fiftyone 1.22.
+fiftyone/utils/data/importers.py and fiftyone/core/labels.py, fiftyone 1.22 (and read by 1.0).
 """
 
 from __future__ import annotations

@@ -68,6 +68,22 @@ def test_boxes_masks_polygons_and_labels_come_back_with_their_scores(library: Re
     assert (label["label"], label["confidence"]) == ("indoor", 1.0)
 
 
+def test_all_that_a_sample_has_can_be_filtered_by(library: Reader, tmp_path: Path) -> None:
+    write([an_entry("a.png", an_annotation())], tmp_path)
+
+    assert set(read(library, tmp_path)["fields"]) >= {
+        "detection.detections.confidence",
+        "detection.detections.label",
+        "detection.detections.score_kind",
+        "detection_labels.classifications.score_kind",
+        "detection_polygons.polylines.score_kind",
+        "item_id",
+        "route",
+        "status",
+        "uri",
+    }
+
+
 def test_every_task_is_a_dataset_with_fields_of_its_own(library: Reader, tmp_path: Path) -> None:
     box, mask = an_annotation("0"), an_annotation("m0", geometry=encode_mask(CORNER), parent_id="0")
 

@@ -147,6 +147,19 @@ def test_a_span_of_speech_is_one_region_with_its_words(library: Reader, tmp_path
     assert (text["type"], text["value"]["text"], text["original_length"]) == ("textarea", ["hello world"], 3.0)
 
 
+def test_characters_that_no_database_takes_are_replaced(library: Reader, tmp_path: Path) -> None:
+    said = an_annotation("0", label="a\0b", geometry=TimeSpan(start_s=0.5, end_s=2.0), text="hello\0\udce9")
+    span = an_annotation("0", label="c", geometry=TextSpan(start=1, end=3))
+
+    write([an_entry("a.wav", said, task="speech"), an_entry("a\udce9", span, task="ner", text="x\0\ud800y")], tmp_path)
+
+    (spoken,) = library.ask(folder=str(tmp_path / "speech"))["tasks"]
+    (written,) = library.ask(folder=str(tmp_path / "ner"))["tasks"]
+    region, text = spoken["predictions"][0]["result"]
+    assert (region["value"]["labels"], text["value"]["text"]) == (["a\ufffdb"], ["hello\ufffd\ufffd"])
+    assert (written["data"]["text"], written["data"]["item_id"]) == ("x\ufffd\ufffdy", "a%E9")
+
+
 def test_words_without_a_transcript_are_regions(library: Reader, tmp_path: Path) -> None:
     word = an_annotation("0.0", label="word", geometry=TimeSpan(start_s=0.5, end_s=1.0), text="hello")
 
@@ -248,7 +261,7 @@ def test_a_brush_stroke_may_be_longer_than_the_longest_run(library: Reader, tmp_
 
 
 @settings(max_examples=60)
-@given(st.lists(st.one_of(images(), documents(), recordings()), max_size=3))
+@given(st.lists(st.one_of(images(), documents(), recordings()), max_size=6))
 def test_whatever_a_store_holds_is_valid(library: Reader, entries: list[Exported]) -> None:
     with TemporaryDirectory() as out:
         left_out = write(entries, Path(out))

@@ -50,6 +50,7 @@ def read(folder, field, max_samples=100):
     try:
         return {
             "classes": dataset.classes,
+            "fields": sorted(dataset.get_field_schema(flat=True)),
             "counts": dataset.count_values(f"{field}.detections.label"),
             "scores": dataset.bounds(f"{field}.detections.confidence"),
             "samples": [as_json(sample) for sample in dataset.limit(max_samples)],
