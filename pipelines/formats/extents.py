@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import assert_never
 
 from models.geometry import decode_mask, mask_box
@@ -13,6 +13,8 @@ from pipelines.formats.exported import LeftOut, objects
 from pipelines.formats.results import Result
 
 Extent = tuple[float, float, float, float]
+
+_LONGEST_SIDE = 1 << 24  # pixels; readers hold coordinates as float32, which counts no further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +28,8 @@ class Boxed:
 
 def image_size_hw(result: Result) -> tuple[int, int] | None:
     """Height and width of the result's image in pixels, or of its masks; None where nobody knows."""
-    sizes = (result.size_hw, *(a.geometry.size_hw for a in result.annotations if isinstance(a.geometry, Mask)))
-    return next((size for size in sizes if size and min(size) > 0), None)
+    of_masks = (a.geometry.size_hw for a in result.annotations if isinstance(a.geometry, Mask))
+    return next((size for size in chain([result.size_hw], of_masks) if size and min(size) > 0), None)
 
 
 def extent(geometry: Geometry) -> Extent | None:
@@ -48,7 +50,7 @@ def extent(geometry: Geometry) -> Extent | None:
 
 def boxes(result: Result, left_out: LeftOut) -> Iterator[Boxed]:
     """The objects of an image for a format that holds boxes alone; what is lost is counted."""
-    height, width = image_size_hw(result) or (math.inf, math.inf)
+    height, width = image_size_hw(result) or (_LONGEST_SIDE, _LONGEST_SIDE)
     for annotation, _ in objects(result):
         if not isinstance(annotation.geometry, (Box, Mask, Polygon)):
             left_out["labels of the whole image"] += 1
