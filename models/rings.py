@@ -111,7 +111,9 @@ def filled(points_xy: np.ndarray, *, size_hw: tuple[int, int]) -> np.ndarray:
     is_flip = np.zeros((height, width + 1), dtype=bool)  # where a row goes into the ring or out of it
     points = np.clip(np.asarray(points_xy, dtype=np.float64).reshape(-1, 2), -_FAR_PX, _FAR_PX)
     for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        first, last = np.clip(np.ceil(np.sort([y1, y2]) - 0.5), 0, height).astype(int)
+        if y1 > y2:  # a line that is gone along both ways must meet the same pixels, whatever is rounded
+            (x1, y1), (x2, y2) = (x2, y2), (x1, y1)
+        first, last = np.clip(np.ceil(np.array([y1, y2]) - 0.5), 0, height).astype(int)
         if first < last:
             rows = np.arange(first, last)
             x = x1 + (rows + 0.5 - y1) * ((x2 - x1) / (y2 - y1))

@@ -123,7 +123,7 @@ class Batch:
             PrelabelError: nothing can be labelled any more, or the source cannot be listed.
         """
         started = self._clock()
-        await self._count()
+        await self._patiently(self._count)
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._write()), group.create_task(self._watch(started))]

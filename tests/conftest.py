@@ -75,8 +75,11 @@ def block_database(postgres_server: str, postgres_url: str) -> Callable[[bool], 
     def block(is_blocked: bool) -> None:
         _admin(postgres_server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not is_blocked}")
         if is_blocked:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname <> current_database()"
-            _admin(postgres_server, others)
+            # Who waits for a lock goes first: when its holder goes, it must not get on.
+            waiting_first = (
+                "FROM pg_stat_activity WHERE datname <> current_database() ORDER BY wait_event_type <> 'Lock'"
+            )
+            _admin(postgres_server, f"SELECT pg_terminate_backend(pid) {waiting_first}")
 
     return block
 

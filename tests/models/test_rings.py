@@ -110,3 +110,12 @@ def test_ten_thousand_parts_are_one_ring() -> None:
 
     assert len(rings) == 10_000
     assert signed_area(joined(rings)) == 10_000
+
+
+def test_a_bridge_that_is_gone_both_ways_flips_no_pixel_though_its_ends_were_rounded() -> None:
+    bitmap, size_wh = np.ones((6, 8), dtype=bool), (8, 6)
+    bitmap[[0, 2, 4], [1, 5, 4]] = False
+
+    shares = np.array([[float(f"{value:.8g}") for value in point] for point in joined(trace(bitmap)) / size_wh])
+
+    assert np.array_equal(filled(shares * size_wh, size_hw=(6, 8)), bitmap)

@@ -36,7 +36,7 @@ async def test_every_item_gets_its_own_result_in_order(client: httpx.AsyncClient
     assert response.status_code == 200
     assert [result["id"] for result in results] == ["t0", "t1", "t2", "t3"]
     assert [result["status"] for result in results] == ["labels", "failed", "nothing_found", "labels"]
-    assert results[1]["error"] == {"code": "model_failed", "message": "told to fail"}
+    assert results[1]["error"] == {"code": "model_failed", "message": "told to fail", "attempts": 1}
     assert results[0]["decision"]["route"] == "accept"
     assert results[3]["decision"]["route"] == "review"
     assert results[3]["confidence"] is None
