@@ -16,7 +16,7 @@ from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
 _PIECES = (
     *("a", "b", "A", "ü", "image", "images", "labels", "circle", ":", "/", "//", "..", ".", " ", "#", "%", "~", "-"),
     *('"', "'", "<", "&", ">", "]]>", ",", "\t", "\r\n", "\r", "\n", "\\", "\x00", "\x01", "\x1b", "\x85", "\ufeff"),
-    *("\u2028", "\ufffe", "\ud800", "\udce9", "😀", "e\u0301", "\u202e", "אב", "null", "yes", "1e3", "{", "[", "*"),
+    *("\u2028", "\ufffe", "\udce9", "😀", "e\u0301", "\u202e", "אב", "null", "yes", "1e3", "{", "[", "*"),
     *(".jpg", ".PNG", ".png", ".txt", ".xml", ".json"),
 )
 TEXTS = st.lists(st.sampled_from(_PIECES), max_size=6).map("".join) | st.text(max_size=8)
