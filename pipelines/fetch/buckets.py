@@ -29,7 +29,7 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
     """Read an object.
 
     Raises:
-        ItemError: blocked_url, not_found, too_large, fetch_failed.
+        ItemError: blocked_url, not_found, too_large, changed (there came less than the store had stated), fetch_failed.
     """
     scheme, path = _check(uri, policy)
     name = f"{scheme}://{path}"[:200]
@@ -39,6 +39,8 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
         data = b"" if stated and stated > policy.max_bytes else filesystem.cat_file(path)
     if max(stated or 0, len(data)) > policy.max_bytes:
         raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes); split it")
+    if len(data) < (stated or 0):  # more is nothing odd: some stores unpack gzip on the way
+        raise ItemError("changed", f"{name} changed while it was read; try again when it is complete")
     return data
 
 

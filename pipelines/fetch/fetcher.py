@@ -54,7 +54,8 @@ class Fetcher:
         """The item's bytes, not yet decoded.
 
         Raises:
-            ItemError: blocked_url, not_found, too_large, timeout, fetch_failed, wrong_media, or invalid_text.
+            ItemError: blocked_url, not_found, empty (not for a text given as such), changed, too_large, timeout,
+                fetch_failed, wrong_media, or invalid_text.
         """
         data = await self._bytes_of(item)
         if len(data) > self._policy.max_bytes:
@@ -75,7 +76,10 @@ class Fetcher:
     async def _bytes_of(self, item: Item) -> bytes:
         match (item.uri, item.text, item.data):
             case (str(uri), None, None):
-                return await self._open(uri, item)
+                data = await self._open(uri, item)
+                if not data:
+                    raise ItemError("empty", "there is nothing in it: got 0 bytes; give it again when it is complete")
+                return data
             case (None, str(text), None):
                 return _encode(text, item)
             case (None, None, bytes(data)):

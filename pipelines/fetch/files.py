@@ -25,13 +25,21 @@ def read(uri: str, policy: FetchPolicy) -> bytes:
     """Read the file at a path or file: URI. A relative path is looked for under each root in turn.
 
     Raises:
-        ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, fetch_failed.
+        ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, changed (it became
+            another one while it was read), fetch_failed.
     """
-    with _named(uri), open_file(uri, policy) as file:
-        name, stated = _shown(uri.rpartition("/")[2]), os.fstat(file.fileno()).st_size
-        data = file.read(policy.max_bytes + 1) if stated <= policy.max_bytes else b""
-        if max(stated, len(data)) > policy.max_bytes:
-            raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes)")
+    with _named(uri):
+        path = _resolve(path_of(uri), policy)
+        with _open(path) as file:
+            before = os.fstat(file.fileno())
+            data = file.read(policy.max_bytes + 1) if before.st_size <= policy.max_bytes else b""
+            if max(before.st_size, len(data)) > policy.max_bytes:
+                message = f"{_shown(path.name)} has more than {policy.max_bytes} bytes (fetch.max_bytes)"
+                raise ItemError("too_large", message)
+            # Asked while the file is still open: once closed, its inode's number may be given to what replaced it.
+            if len(data) != before.st_size or _version(path) != _version_of(before):
+                message = f"{_shown(path.name)} changed while it was read; try again when it is complete"
+                raise ItemError("changed", message)
         return data
 
 
@@ -42,12 +50,7 @@ def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
         ItemError: blocked_url, not_found, fetch_failed.
     """
     with _named(uri):
-        path = _resolve(path_of(uri), policy)
-        number = os.open(path, _FLAGS)
-        if stat.S_ISREG(os.fstat(number).st_mode):
-            return os.fdopen(number, "rb")
-        os.close(number)
-        raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+        return _open(_resolve(path_of(uri), policy))
 
 
 def find(uri: str, policy: FetchPolicy) -> Path:
@@ -116,6 +119,26 @@ def _resolve(path: Path, policy: FetchPolicy) -> Path:
     if found is None:
         raise blocked("a file outside fetch.roots", "one inside; add its folder to fetch.roots to open it")
     return found
+
+
+def _open(path: Path) -> BinaryIO:
+    number = os.open(path, _FLAGS)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from another one at the same path; None where there is none any more."""
+    try:
+        return _version_of(path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _version_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _shown(uri: str) -> str:
