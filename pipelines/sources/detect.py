@@ -12,6 +12,7 @@ from models.types import Task
 from pipelines.fetch import buckets, files
 from pipelines.fetch.fetcher import scheme_of
 from pipelines.fetch.policy import FetchPolicy
+from pipelines.sources.bucket import Bucket
 from pipelines.sources.columns import Columns
 from pipelines.sources.folder import Folder
 from pipelines.sources.manifest import ENCODINGS, Manifest
@@ -20,9 +21,9 @@ from pipelines.sources.single_file import SingleFile, is_path
 from pipelines.sources.source import Source
 from pipelines.sources.suffixes import suffix_of
 
-Kind = Literal["folder", "glob", "manifest"]
+Kind = Literal["folder", "glob", "manifest", "bucket"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-_WANTED = "a folder, a pattern of paths, or a manifest (.jsonl, .ndjson, .csv, .tsv, .parquet)"
+_WANTED = "a folder, a pattern of paths, a bucket's prefix, or a manifest (.jsonl, .ndjson, .csv, .tsv, .parquet)"
 
 
 def open_source(
@@ -41,7 +42,7 @@ def open_source(
         drop: a path, seen from the working directory; a pattern of paths; or an address in a bucket.
         task: what the items are for.
         policy: what may be opened; see ``opening``.
-        kind: what the drop is, where its name does not say so: folder, glob, manifest.
+        kind: what the drop is, where its name does not say so: folder, glob, manifest, bucket.
         columns: which columns of a manifest hold what, where they are not the usual ones.
         base: the folder or address that relative URIs in the drop are relative to, instead of the drop's own folder.
         open_filesystem: gives the fsspec filesystem of a bucket's scheme.
@@ -62,6 +63,8 @@ def open_source(
                 raise ConfigError(f"got '{drop}' as a manifest; wanted one of: {', '.join(ENCODINGS)}")
             file = SingleFile(location, policy, open_filesystem=open_filesystem)
             return Manifest(file, task, encoding=encoding, columns=columns, base=base)
+        case "bucket":
+            return Bucket(location, task, policy, open_filesystem=open_filesystem)
 
 
 def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
@@ -91,6 +94,8 @@ def _kind_of(drop: str, location: str) -> Kind:
         return "folder"
     if suffix_of(location) in ENCODINGS:
         return "manifest"
+    if scheme in buckets.SCHEMES:
+        return "bucket"
     if is_path(location) and is_pattern(location) and not Path(location).exists():
         return "glob"
     raise ConfigError(f"got the drop '{drop[:200]}', which is none that is known or not there; wanted {_WANTED}")
