@@ -44,6 +44,17 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
     return data
 
 
+def read_part(uri: str, start: int, end: int, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> bytes:
+    """Read a range of bytes of an object; less where it ends before.
+
+    Raises:
+        ItemError: blocked_url, not_found, fetch_failed.
+    """
+    scheme, path = _check(uri, policy)
+    with _named(scheme, f"{scheme}://{path}"[:200]):
+        return open_filesystem(scheme).cat_file(path, start=start, end=end)
+
+
 def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> tuple[BinaryIO, dict[str, Any]]:
     """An object as a file that reads ranges, whatever its size, and what the store says of it.
 

@@ -13,7 +13,7 @@ import httpx
 
 from models.errors import ItemError
 from models.types import Content, Item
-from pipelines.fetch import buckets, files, inline
+from pipelines.fetch import buckets, files, inline, tar
 from pipelines.fetch.network import GuardedNetwork, Resolver, resolve_by_system
 from pipelines.fetch.policy import FetchPolicy
 from pipelines.fetch.url import blocked
@@ -106,10 +106,12 @@ class Fetcher:
                 return await asyncio.to_thread(inline.read, uri, item.media, self._policy)
             case "file":
                 return await asyncio.to_thread(files.read, uri, self._policy)
+            case "tar":
+                return await asyncio.to_thread(tar.read, uri, self._policy, self._open_filesystem)
             case name if name in buckets.SCHEMES:
                 return await asyncio.to_thread(buckets.read, uri, self._policy, self._open_filesystem)
             case name:
-                raise blocked(f"the scheme '{name[:20]}'", "http, https, data, file, s3, gs, az or a path")
+                raise blocked(f"the scheme '{name[:20]}'", "http, https, data, file, tar, s3, gs, az or a path")
 
 
 def scheme_of(uri: str) -> str:

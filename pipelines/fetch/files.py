@@ -28,19 +28,24 @@ def read(uri: str, policy: FetchPolicy) -> bytes:
         ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, changed (it became
             another one while it was read), fetch_failed.
     """
-    with _named(uri):
-        path = _resolve(path_of(uri), policy)
-        with _open(path) as file:
-            before = os.fstat(file.fileno())
-            data = file.read(policy.max_bytes + 1) if before.st_size <= policy.max_bytes else b""
-            if max(before.st_size, len(data)) > policy.max_bytes:
-                message = f"{_shown(path.name)} has more than {policy.max_bytes} bytes (fetch.max_bytes)"
-                raise ItemError("too_large", message)
-            # Asked while the file is still open: once closed, its inode's number may be given to what replaced it.
-            if len(data) != before.st_size or _version(path) != _version_of(before):
-                message = f"{_shown(path.name)} changed while it was read; try again when it is complete"
-                raise ItemError("changed", message)
+    with _opened(uri, policy) as (file, size):
+        data = file.read(policy.max_bytes + 1) if size <= policy.max_bytes else b""
+        if max(size, len(data)) > policy.max_bytes:
+            raise ItemError("too_large", f"{_shown(uri)} has more than {policy.max_bytes} bytes (fetch.max_bytes)")
+        if len(data) != size:
+            raise _changed(uri)
         return data
+
+
+def read_part(uri: str, start: int, end: int, policy: FetchPolicy) -> bytes:
+    """Read a range of bytes of a file; less where the file ends before.
+
+    Raises:
+        ItemError: blocked_url, not_found, changed, fetch_failed.
+    """
+    with _opened(uri, policy) as (file, _):
+        file.seek(start)
+        return file.read(end - start)
 
 
 def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
@@ -121,12 +126,29 @@ def _resolve(path: Path, policy: FetchPolicy) -> Path:
     return found
 
 
+@contextmanager
+def _opened(uri: str, policy: FetchPolicy) -> Iterator[tuple[BinaryIO, int]]:
+    """A file and its size; at the end it must still be the one that was opened."""
+    with _named(uri):
+        path = _resolve(path_of(uri), policy)
+        with _open(path) as file:
+            before = os.fstat(file.fileno())
+            yield file, before.st_size
+            # Asked while the file is still open: once closed, its inode's number may be given to what replaced it.
+            if _version(path) != _version_of(before):
+                raise _changed(uri)
+
+
 def _open(path: Path) -> BinaryIO:
     number = os.open(path, _FLAGS)
     if stat.S_ISREG(os.fstat(number).st_mode):
         return os.fdopen(number, "rb")
     os.close(number)
     raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+
+
+def _changed(uri: str) -> ItemError:
+    return ItemError("changed", f"{_shown(uri)} changed while it was read; try again when it is complete")
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
