@@ -22,14 +22,14 @@ def open_filesystem(scheme: str) -> Any:
     """The scheme's filesystem, with the credentials that its library finds."""
     import fsspec
 
-    return fsspec.filesystem(scheme)
+    return fsspec.filesystem(scheme, use_listings_cache=False)  # it would show what was there at the first look
 
 
 def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> bytes:
     """Read an object.
 
     Raises:
-        ItemError: blocked_url, not_found, too_large, fetch_failed.
+        ItemError: blocked_url, not_found, too_large, changed (there came less than the store had stated), fetch_failed.
     """
     scheme, path = _check(uri, policy)
     name = f"{scheme}://{path}"[:200]
@@ -39,7 +39,20 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
         data = b"" if stated and stated > policy.max_bytes else filesystem.cat_file(path)
     if max(stated or 0, len(data)) > policy.max_bytes:
         raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes); split it")
+    if len(data) < (stated or 0):  # more is nothing odd: some stores unpack gzip on the way
+        raise ItemError("changed", f"{name} changed while it was read; try again when it is complete")
     return data
+
+
+def read_part(uri: str, start: int, end: int, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> bytes:
+    """Read a range of bytes of an object; less where it ends before.
+
+    Raises:
+        ItemError: blocked_url, not_found, fetch_failed.
+    """
+    scheme, path = _check(uri, policy)
+    with _named(scheme, f"{scheme}://{path}"[:200]):
+        return open_filesystem(scheme).cat_file(path, start=start, end=end)
 
 
 def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> tuple[BinaryIO, dict[str, Any]]:
@@ -54,6 +67,41 @@ def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) 
         stated = filesystem.info(path)
         raw = _Object(filesystem.open(path, "rb", cache_type="readahead"))
     return io.BufferedReader(raw, buffer_size=_BUFFER_BYTES), stated
+
+
+def list_keys(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> Iterator[str]:
+    """The keys of all objects below a prefix, relative to it, in the order of their bytes in UTF-8.
+
+    S3 is asked page by page; of other stores all keys are in memory at once.
+
+    Raises:
+        ItemError: blocked_url, not_found, fetch_failed.
+    """
+    scheme, path = _check(uri.rstrip("/") + "/-", policy)  # below, and not beside
+    bucket, _, prefix = path.removesuffix("-").partition("/")
+    pages = _pages(open_filesystem, scheme, bucket, prefix)
+    while True:
+        with _named(scheme, f"{scheme}://{bucket}/{prefix}"[:200]):
+            page = next(pages, None)
+        if page is None:
+            return
+        for key in page:
+            yield key.removeprefix(prefix)
+
+
+def _pages(open_filesystem: OpenFilesystem, scheme: str, bucket: str, prefix: str) -> Iterator[list[str]]:
+    filesystem = open_filesystem(scheme)
+    if not hasattr(filesystem, "call_s3"):
+        found = filesystem.find(f"{bucket}/{prefix}")
+        yield sorted((path.lstrip("/").removeprefix(f"{bucket}/") for path in found), key=str.encode)
+        return
+    token = {}
+    while True:
+        page = filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
+        yield [entry["Key"] for entry in page.get("Contents", ())]
+        if not page.get("IsTruncated"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 class _Object(io.RawIOBase):

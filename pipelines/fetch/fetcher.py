@@ -13,7 +13,7 @@ import httpx
 
 from models.errors import ItemError
 from models.types import Content, Item
-from pipelines.fetch import buckets, files, inline
+from pipelines.fetch import buckets, files, inline, tar
 from pipelines.fetch.network import GuardedNetwork, Resolver, resolve_by_system
 from pipelines.fetch.policy import FetchPolicy
 from pipelines.fetch.url import blocked
@@ -54,7 +54,8 @@ class Fetcher:
         """The item's bytes, not yet decoded.
 
         Raises:
-            ItemError: blocked_url, not_found, too_large, timeout, fetch_failed, wrong_media, or invalid_text.
+            ItemError: blocked_url, not_found, empty (not for a text given as such), changed, too_large, timeout,
+                fetch_failed, wrong_media, or invalid_text.
         """
         data = await self._bytes_of(item)
         if len(data) > self._policy.max_bytes:
@@ -75,7 +76,10 @@ class Fetcher:
     async def _bytes_of(self, item: Item) -> bytes:
         match (item.uri, item.text, item.data):
             case (str(uri), None, None):
-                return await self._open(uri, item)
+                data = await self._open(uri, item)
+                if not data:
+                    raise ItemError("empty", "there is nothing in it: got 0 bytes; give it again when it is complete")
+                return data
             case (None, str(text), None):
                 return _encode(text, item)
             case (None, None, bytes(data)):
@@ -102,10 +106,12 @@ class Fetcher:
                 return await asyncio.to_thread(inline.read, uri, item.media, self._policy)
             case "file":
                 return await asyncio.to_thread(files.read, uri, self._policy)
+            case "tar":
+                return await asyncio.to_thread(tar.read, uri, self._policy, self._open_filesystem)
             case name if name in buckets.SCHEMES:
                 return await asyncio.to_thread(buckets.read, uri, self._policy, self._open_filesystem)
             case name:
-                raise blocked(f"the scheme '{name[:20]}'", "http, https, data, file, s3, gs, az or a path")
+                raise blocked(f"the scheme '{name[:20]}'", "http, https, data, file, tar, s3, gs, az or a path")
 
 
 def scheme_of(uri: str) -> str:

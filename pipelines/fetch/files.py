@@ -25,14 +25,27 @@ def read(uri: str, policy: FetchPolicy) -> bytes:
     """Read the file at a path or file: URI. A relative path is looked for under each root in turn.
 
     Raises:
-        ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, fetch_failed.
+        ItemError: blocked_url (not under a root, whether it exists or not), not_found, too_large, changed (it became
+            another one while it was read), fetch_failed.
     """
-    with _named(uri), open_file(uri, policy) as file:
-        name, stated = _shown(uri.rpartition("/")[2]), os.fstat(file.fileno()).st_size
-        data = file.read(policy.max_bytes + 1) if stated <= policy.max_bytes else b""
-        if max(stated, len(data)) > policy.max_bytes:
-            raise ItemError("too_large", f"{name} has more than {policy.max_bytes} bytes (fetch.max_bytes)")
+    with _opened(uri, policy) as (file, size):
+        data = file.read(policy.max_bytes + 1) if size <= policy.max_bytes else b""
+        if max(size, len(data)) > policy.max_bytes:
+            raise ItemError("too_large", f"{_shown(uri)} has more than {policy.max_bytes} bytes (fetch.max_bytes)")
+        if len(data) != size:
+            raise _changed(uri)
         return data
+
+
+def read_part(uri: str, start: int, end: int, policy: FetchPolicy) -> bytes:
+    """Read a range of bytes of a file; less where the file ends before.
+
+    Raises:
+        ItemError: blocked_url, not_found, changed, fetch_failed.
+    """
+    with _opened(uri, policy) as (file, _):
+        file.seek(start)
+        return file.read(end - start)
 
 
 def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
@@ -42,12 +55,7 @@ def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
         ItemError: blocked_url, not_found, fetch_failed.
     """
     with _named(uri):
-        path = _resolve(path_of(uri), policy)
-        number = os.open(path, _FLAGS)
-        if stat.S_ISREG(os.fstat(number).st_mode):
-            return os.fdopen(number, "rb")
-        os.close(number)
-        raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+        return _open(_resolve(path_of(uri), policy))
 
 
 def find(uri: str, policy: FetchPolicy) -> Path:
@@ -116,6 +124,43 @@ def _resolve(path: Path, policy: FetchPolicy) -> Path:
     if found is None:
         raise blocked("a file outside fetch.roots", "one inside; add its folder to fetch.roots to open it")
     return found
+
+
+@contextmanager
+def _opened(uri: str, policy: FetchPolicy) -> Iterator[tuple[BinaryIO, int]]:
+    """A file and its size; at the end it must still be the one that was opened."""
+    with _named(uri):
+        path = _resolve(path_of(uri), policy)
+        with _open(path) as file:
+            before = os.fstat(file.fileno())
+            yield file, before.st_size
+            # Asked while the file is still open: once closed, its inode's number may be given to what replaced it.
+            if _version(path) != _version_of(before):
+                raise _changed(uri)
+
+
+def _open(path: Path) -> BinaryIO:
+    number = os.open(path, _FLAGS)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise ItemError("fetch_failed", f"{_shown(path.name)} is a folder or a device; wanted a file")
+
+
+def _changed(uri: str) -> ItemError:
+    return ItemError("changed", f"{_shown(uri)} changed while it was read; try again when it is complete")
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from another one at the same path; None where there is none any more."""
+    try:
+        return _version_of(path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _version_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _shown(uri: str) -> str:

@@ -96,6 +96,7 @@ class RowReader:
             EntryError: the row does not say what to label.
         """
         name, role = self._content(record)
+        used = (name, self._id)
         content = record[name]
         if not isinstance(content, str):
             raise EntryError(f"'{name[:60]}' holds a {type(content).__name__}, wanted a string")
@@ -105,9 +106,7 @@ class RowReader:
             id=self._id_of(record),
             uri=content if role == "uri" else None,
             text=content if role == "text" else None,
-            meta={
-                key: _text(value) for key, value in record.items() if value is not None and key not in (name, self._id)
-            },
+            meta={key: as_text(value) for key, value in record.items() if value is not None and key not in used},
         )
 
     def _content(self, record: Record) -> tuple[str, Role]:
@@ -139,7 +138,7 @@ class RowReader:
         return str(given)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     match value:
         case str():
             return value

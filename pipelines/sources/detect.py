@@ -12,17 +12,24 @@ from models.types import Task
 from pipelines.fetch import buckets, files
 from pipelines.fetch.fetcher import scheme_of
 from pipelines.fetch.policy import FetchPolicy
+from pipelines.sources.archives import archives
+from pipelines.sources.bucket import Bucket
 from pipelines.sources.columns import Columns
 from pipelines.sources.folder import Folder
 from pipelines.sources.manifest import ENCODINGS, Manifest
-from pipelines.sources.pattern import Pattern, is_pattern
+from pipelines.sources.pattern import Pattern, is_pattern, root_and_rest
 from pipelines.sources.single_file import SingleFile, is_path
 from pipelines.sources.source import Source
 from pipelines.sources.suffixes import suffix_of
+from pipelines.sources.web_dataset import WebDataset
 
-Kind = Literal["folder", "glob", "manifest"]
+Kind = Literal["folder", "glob", "manifest", "bucket", "web_dataset"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-_WANTED = "a folder, a pattern of paths, or a manifest (.jsonl, .ndjson, .csv, .tsv, .parquet)"
+_WANTED = (
+    f"a folder, a pattern of paths, a bucket's prefix, a manifest ({', '.join(ENCODINGS)}), "
+    "or archives in the layout of WebDataset (.tar)"
+)
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  # of which only the first can be read
 
 
 def open_source(
@@ -41,8 +48,9 @@ def open_source(
         drop: a path, seen from the working directory; a pattern of paths; or an address in a bucket.
         task: what the items are for.
         policy: what may be opened; see ``opening``.
-        kind: what the drop is, where its name does not say so: folder, glob, manifest.
-        columns: which columns of a manifest hold what, where they are not the usual ones.
+        kind: what the drop is, where its name does not say so: folder, glob, manifest, bucket, web_dataset.
+        columns: which columns of a manifest hold what, where they are not the usual ones; of a sample in an archive,
+            ``uri`` is the suffix of what is labelled.
         base: the folder or address that relative URIs in the drop are relative to, instead of the drop's own folder.
         open_filesystem: gives the fsspec filesystem of a bucket's scheme.
 
@@ -54,7 +62,7 @@ def open_source(
         case "folder":
             return Folder(_found(location, policy), task)
         case "glob":
-            root, pattern = _root_and_pattern(location)
+            root, pattern = root_and_rest(location)
             return Folder(_found(root, policy), task, pattern=Pattern(pattern))
         case "manifest":
             encoding = ENCODINGS.get(suffix_of(location))
@@ -62,6 +70,11 @@ def open_source(
                 raise ConfigError(f"got '{drop}' as a manifest; wanted one of: {', '.join(ENCODINGS)}")
             file = SingleFile(location, policy, open_filesystem=open_filesystem)
             return Manifest(file, task, encoding=encoding, columns=columns, base=base)
+        case "bucket":
+            return Bucket(location, task, policy, open_filesystem=open_filesystem)
+        case "web_dataset":
+            found = archives(location, policy, open_filesystem)
+            return WebDataset(found, task, location=location, member=columns.uri)
 
 
 def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
@@ -70,7 +83,7 @@ def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
         return policy
     path = Path(drop).absolute()
     if not path.exists() and is_pattern(drop):
-        path = Path(_root_and_pattern(str(path))[0])
+        path = Path(root_and_rest(str(path))[0])
     return replace(policy, roots=(*policy.roots, path if path.is_dir() else path.parent))
 
 
@@ -91,16 +104,13 @@ def _kind_of(drop: str, location: str) -> Kind:
         return "folder"
     if suffix_of(location) in ENCODINGS:
         return "manifest"
+    if location.lower().endswith(_ARCHIVES):
+        return "web_dataset"
+    if scheme in buckets.SCHEMES:
+        return "bucket"
     if is_path(location) and is_pattern(location) and not Path(location).exists():
         return "glob"
     raise ConfigError(f"got the drop '{drop[:200]}', which is none that is known or not there; wanted {_WANTED}")
-
-
-def _root_and_pattern(location: str) -> tuple[str, str]:
-    """The folder before the first part that stands for more than itself, and the rest."""
-    parts = location.split("/")
-    first = next((at for at, part in enumerate(parts) if is_pattern(part)), len(parts) - 1)
-    return "/".join(parts[:first]) or "/", "/".join(parts[first:])
 
 
 def _found(location: str, policy: FetchPolicy) -> Path:

@@ -79,6 +79,13 @@ def is_pattern(text: str) -> bool:
     return _MAGIC.search(text) is not None
 
 
+def root_and_rest(path: str) -> tuple[str, str]:
+    """The folder before the first part that stands for other than itself, and what follows."""
+    parts = path.split("/")
+    first = next((at for at, part in enumerate(parts) if is_pattern(part)), len(parts) - 1)
+    return "/".join(parts[:first]) or "/", "/".join(parts[first:])
+
+
 def expanded(text: str) -> list[str]:
     """What a text with braces stands for: ``{a,b}`` either, ``{000..010}`` every number, of the same width.
 

@@ -75,8 +75,10 @@ class SingleFile:
         if not is_relative(uri):
             return uri
         folder = self.folder if base is None else posixpath.join(self.folder, base) if is_path(base) else base
-        if scheme_of(folder) in buckets.SCHEMES:
-            uri = posixpath.normpath(uri)
+        scheme, separator, path = folder.partition("://")
+        if scheme.lower() in buckets.SCHEMES and separator:
+            bucket, _, prefix = path.partition("/")
+            return f"{scheme}://{bucket}" + posixpath.normpath(f"/{prefix}/{uri}").replace("//", "/")
         return files.uri_of(posixpath.join(folder, uri.removeprefix("./")))
 
     def _opened(self) -> tuple[BinaryIO, dict[str, str]]:

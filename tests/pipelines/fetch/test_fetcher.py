@@ -214,6 +214,21 @@ async def test_a_file_over_the_cap_is_refused_by_its_size(root: Path) -> None:
     assert (await refusal(an_item("sparse.bin"), roots=(root,))).code == "too_large"
 
 
+async def test_what_has_no_bytes_is_empty(root: Path, store: MemoryFileSystem) -> None:
+    (root / "empty.png").touch()
+    store.pipe_file("drops/empty.png", b"")
+
+    for uri in ("empty.png", "s3://drops/empty.png", "data:image/png;base64,", "data:,"):
+        error = await refusal(
+            an_item(uri), roots=(root,), open_filesystem=lambda _: store, allowed_buckets=("s3://drops",)
+        )
+        assert error.code == "empty", uri
+
+
+async def test_an_empty_text_that_is_given_as_such_is_a_text() -> None:
+    assert await fetch(an_item(media="text", text="")) == b""
+
+
 async def test_without_roots_files_are_closed(root: Path) -> None:
     error = await refusal(an_item(str(root / "sub" / "ä b#1.png")))
 
@@ -263,6 +278,22 @@ async def test_an_object_over_the_cap_is_refused(store: MemoryFileSystem) -> Non
     error = await refusal(item, open_filesystem=lambda _: store, allowed_buckets=("s3://drops",), max_bytes=2)
 
     assert error.code == "too_large"
+
+
+async def test_an_object_that_is_shorter_than_stated_has_changed(store: MemoryFileSystem) -> None:
+    class Late(MemoryFileSystem):
+        """Another writer replaces the object between the two requests of a read."""
+
+        def info(self, path: str, **options: Any) -> dict[str, Any]:
+            stated = super().info(path, **options)
+            self.pipe_file(path, b"ab")
+            return stated
+
+    error = await refusal(
+        an_item("s3://drops/in/a%b.png"), open_filesystem=lambda _: Late(), allowed_buckets=("s3://drops",)
+    )
+
+    assert error.code == "changed"
 
 
 async def test_a_missing_library_is_named_with_the_way_to_install_it() -> None:

@@ -51,6 +51,12 @@ async def test_a_body_without_a_length_is_read_to_its_end() -> None:
         assert await fetch(fetcher, site.url("/a")) == b"abc"
 
 
+@pytest.mark.parametrize("length", [0, -1])
+async def test_an_answer_without_a_body_is_empty(length: int) -> None:
+    async with a_site({"/a": answer(b"", length=length)}) as (site, fetcher):
+        assert (await refusal(fetcher, site.url("/a"))).code == "empty"
+
+
 async def test_gzip_that_nobody_asked_for_is_unpacked() -> None:
     packed = answer(gzip.compress(b"abc"), headers=["Content-Encoding: gzip"])
 
