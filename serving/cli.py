@@ -103,7 +103,9 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def annotate(
-    drop: Annotated[str, typer.Argument(help="A folder, a pattern of paths, or a manifest.", show_default=False)],
+    drop: Annotated[
+        str, typer.Argument(help="A folder, pattern, manifest, bucket, archive or export.", show_default=False)
+    ],
     task: Annotated[str, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Where the results go.", show_default=False)],
     config: Config = None,
