@@ -58,6 +58,16 @@ def open_file(uri: str, policy: FetchPolicy) -> BinaryIO:
         return _open(_resolve(path_of(uri), policy))
 
 
+def check(uri: str, policy: FetchPolicy) -> None:
+    """See whether a path may be opened, and nothing else about it.
+
+    Raises:
+        ItemError: blocked_url (not under a root, whether it exists or not); not_found, of a path that cannot be.
+    """
+    with _named(uri):
+        _resolve(path_of(uri), policy)
+
+
 def find(uri: str, policy: FetchPolicy) -> Path:
     """The real path of a file or folder that may be opened.
 

@@ -34,6 +34,8 @@ def _names(location: str) -> list[str]:
     names = expanded(location)
     if not any(is_pattern(name) for name in names):
         return names
+    if any(".." in name.split("/") for name in names):
+        raise ConfigError(f"got the pattern '{location[:200]}'; wanted one without ..")
     if not is_path(location):
         raise ConfigError(f"got the pattern '{location[:200]}'; in a bucket, name archives by braces: {{000..010}}")
     root, _ = root_and_rest(location)

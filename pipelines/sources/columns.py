@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import orjson
+from typing import Literal
 
 from models.errors import ConfigError
 from models.types import Media
 from pipelines.sources.encoding import Record
+from pipelines.sources.entry import EntryError, as_text, checked_id, checked_string, checked_uri
 
 Role = Literal["uri", "text"]
 
@@ -25,10 +24,6 @@ _USUAL: dict[Media, dict[str, Role]] = {
     "audio": {"uri": "uri"},
     "text": {"uri": "uri", "text": "text"},
 }
-
-
-class EntryError(ValueError):
-    """What is wrong with an entry, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +92,12 @@ class RowReader:
         """
         name, role = self._content(record)
         used = (name, self._id)
-        content = record[name]
-        if not isinstance(content, str):
-            raise EntryError(f"'{name[:60]}' holds a {type(content).__name__}, wanted a string")
-        if role == "uri" and "\0" in content:
-            raise EntryError(f"'{name[:60]}' holds a NUL character; no file has it in its name")
+        content = checked_uri(name, record[name]) if role == "uri" else checked_string(name, record[name])
+        entry_id = checked_id(self._id, record.get(self._id))
+        if entry_id is None and self._must_have_id:
+            raise EntryError(f"the entry has no '{self._id}'; give it one")
         return Entry(
-            id=self._id_of(record),
+            id=entry_id,
             uri=content if role == "uri" else None,
             text=content if role == "text" else None,
             meta={key: as_text(value) for key, value in record.items() if value is not None and key not in used},
@@ -124,27 +118,3 @@ class RowReader:
             if record.get(name) is not None:
                 return name, "text"
         raise EntryError(f"the entry has no {self.wanted}; give it one")
-
-    def _id_of(self, record: Record) -> str | None:
-        given = record.get(self._id)
-        if given is None or given == "":
-            if self._must_have_id:
-                raise EntryError(f"the entry has no '{self._id}'; give it one")
-            return None
-        if isinstance(given, bool) or not isinstance(given, str | int):
-            raise EntryError(f"'{self._id}' holds a {type(given).__name__}, wanted a string or a whole number")
-        if "\0" in str(given):
-            raise EntryError(f"'{self._id}' holds a NUL character; leave it out")
-        return str(given)
-
-
-def as_text(value: Any) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return str(value).lower()
-        case dict() | list():
-            return orjson.dumps(value).decode()
-        case _:
-            return str(value)

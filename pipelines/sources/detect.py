@@ -7,27 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from models.errors import ConfigError, ItemError
+from models.errors import ConfigError
 from models.types import Task
 from pipelines.fetch import buckets, files
 from pipelines.fetch.fetcher import scheme_of
 from pipelines.fetch.policy import FetchPolicy
+from pipelines.sources import json_array, json_lines
 from pipelines.sources.archives import archives
 from pipelines.sources.bucket import Bucket
+from pipelines.sources.coco import Coco
 from pipelines.sources.columns import Columns
 from pipelines.sources.folder import Folder
+from pipelines.sources.label_studio import LabelStudio
 from pipelines.sources.manifest import ENCODINGS, Manifest
 from pipelines.sources.pattern import Pattern, is_pattern, root_and_rest
-from pipelines.sources.single_file import SingleFile, is_path
+from pipelines.sources.single_file import SingleFile, explained, is_path
 from pipelines.sources.source import Source
 from pipelines.sources.suffixes import suffix_of
 from pipelines.sources.web_dataset import WebDataset
 
-Kind = Literal["folder", "glob", "manifest", "bucket", "web_dataset"]
+Kind = Literal["folder", "glob", "manifest", "bucket", "web_dataset", "label_studio", "coco"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _WANTED = (
     f"a folder, a pattern of paths, a bucket's prefix, a manifest ({', '.join(ENCODINGS)}), "
-    "or archives in the layout of WebDataset (.tar)"
+    "archives in WebDataset's layout (.tar), or a Label Studio export or COCO file (.json)"
 )
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  # of which only the first can be read
 
@@ -48,24 +51,33 @@ def open_source(
         drop: a path, seen from the working directory; a pattern of paths; or an address in a bucket.
         task: what the items are for.
         policy: what may be opened; see ``opening``.
-        kind: what the drop is, where its name does not say so: folder, glob, manifest, bucket, web_dataset.
-        columns: which columns of a manifest hold what, where they are not the usual ones; of a sample in an archive,
-            ``uri`` is the suffix of what is labelled.
-        base: the folder or address that relative URIs in the drop are relative to, instead of the drop's own folder.
+        kind: what the drop is, where its name does not say so: folder, glob, manifest, bucket, web_dataset,
+            label_studio, coco. A .json file of one object a line is a manifest.
+        columns: which columns of a manifest hold what, where they are not the usual ones; ``uri`` is also the suffix of
+            what is labelled of a sample in an archive, and the field of a Label Studio task.
+        base: the folder or address that relative URIs in the drop are relative to, instead of the drop's own folder; of
+            a Label Studio export, the address of its server.
         open_filesystem: gives the fsspec filesystem of a bucket's scheme.
 
     Raises:
         ConfigError: the drop is not there, may not be opened, or is nothing of the kind.
     """
     location = drop if not is_path(drop) else os.fspath(Path(drop).absolute())
-    match _known(kind) or _kind_of(drop, location):
+    if is_path(location):
+        with explained():  # first of all: what else is said would tell what is there
+            files.check(location, policy)
+    known = _known(kind) or _kind_of(drop, location)
+    if known is None:
+        with SingleFile(location, policy, open_filesystem=open_filesystem).open() as file:
+            known = _kind_within(drop, json_array.opening(file))
+    match known:
         case "folder":
             return Folder(_found(location, policy), task)
         case "glob":
             root, pattern = root_and_rest(location)
             return Folder(_found(root, policy), task, pattern=Pattern(pattern))
         case "manifest":
-            encoding = ENCODINGS.get(suffix_of(location))
+            encoding = {**ENCODINGS, ".json": json_lines}.get(suffix_of(location))
             if encoding is None:
                 raise ConfigError(f"got '{drop}' as a manifest; wanted one of: {', '.join(ENCODINGS)}")
             file = SingleFile(location, policy, open_filesystem=open_filesystem)
@@ -75,6 +87,11 @@ def open_source(
         case "web_dataset":
             found = archives(location, policy, open_filesystem)
             return WebDataset(found, task, location=location, member=columns.uri)
+        case "label_studio":
+            file = SingleFile(location, policy, open_filesystem=open_filesystem)
+            return LabelStudio(file, task, columns=columns, base=base)
+        case "coco":
+            return Coco(SingleFile(location, policy, open_filesystem=open_filesystem), task, base=base)
 
 
 def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
@@ -96,7 +113,12 @@ def _known(kind: str | None) -> Kind | None:
     return None
 
 
-def _kind_of(drop: str, location: str) -> Kind:
+def _kind_of(drop: str, location: str) -> Kind | None:
+    """What a drop is by its name; None for a .json file, of which only its content tells.
+
+    Raises:
+        ConfigError: it is nothing that is known.
+    """
     scheme = scheme_of(location)
     if scheme != "file" and scheme not in buckets.SCHEMES:
         raise ConfigError(f"got the drop '{drop[:200]}'; wanted {_WANTED}")
@@ -106,6 +128,8 @@ def _kind_of(drop: str, location: str) -> Kind:
         return "manifest"
     if location.lower().endswith(_ARCHIVES):
         return "web_dataset"
+    if suffix_of(location) == ".json":
+        return None
     if scheme in buckets.SCHEMES:
         return "bucket"
     if is_path(location) and is_pattern(location) and not Path(location).exists():
@@ -113,8 +137,16 @@ def _kind_of(drop: str, location: str) -> Kind:
     raise ConfigError(f"got the drop '{drop[:200]}', which is none that is known or not there; wanted {_WANTED}")
 
 
+def _kind_within(drop: str, opening: bytes) -> Kind:
+    match opening:
+        case b"[":
+            return "label_studio"
+        case b"{":
+            return "coco"
+        case _:
+            raise ConfigError(f"got the drop '{drop[:200]}', neither a JSON list nor an object; wanted {_WANTED}")
+
+
 def _found(location: str, policy: FetchPolicy) -> Path:
-    try:
+    with explained():
         return files.find(location, policy)
-    except ItemError as err:
-        raise ConfigError(f"the drop cannot be opened: {err.message}", code=err.code) from err

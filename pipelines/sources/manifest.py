@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from models.types import MEDIA_OF_TASK, Item, Task
 from pipelines.fetch.fetcher import scheme_of
 from pipelines.sources import comma_separated, json_lines, parquet, tab_separated
-from pipelines.sources.columns import Columns, Entry, EntryError, RowReader
+from pipelines.sources.columns import Columns, Entry, RowReader
 from pipelines.sources.encoding import Encoding, Row
+from pipelines.sources.entry import EntryError
 from pipelines.sources.single_file import SingleFile
 from pipelines.sources.source import failed
 from pipelines.types import Failed

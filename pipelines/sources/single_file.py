@@ -40,13 +40,13 @@ class SingleFile:
         self._policy = policy
         self._open_filesystem = open_filesystem
         self.is_local = scheme_of(location) not in buckets.SCHEMES
-        with _explained():
+        with explained():
             self.location = os.fspath(files.find(location, policy)) if self.is_local else location
         self.name = self.location.rpartition("/")[2]
         self.folder = self.location.rpartition("/")[0]
 
     def identity(self) -> dict[str, str]:
-        with _explained():
+        with explained():
             file, stamp = self._opened()
         file.close()
         return {"location": self.location, **stamp}
@@ -58,7 +58,7 @@ class SingleFile:
         Raises:
             ConfigError: it cannot be opened or read, or was another one when all had been read.
         """
-        with _explained():
+        with explained():
             file, before = self._opened()
             with file:
                 yield file
@@ -105,7 +105,7 @@ def _stamp_of(stated: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """What goes wrong with the drop itself is a matter of what was asked for, not of one item."""
     try:
         yield

@@ -12,7 +12,7 @@ import orjson
 from models.types import MEDIA_OF_TASK, Item, Task
 from pipelines.fetch.tar import Member
 from pipelines.sources import tar_members
-from pipelines.sources.columns import as_text
+from pipelines.sources.entry import plain
 from pipelines.sources.single_file import SingleFile
 from pipelines.sources.source import failed
 from pipelines.sources.suffixes import fits
@@ -171,7 +171,7 @@ def _said(suffix: str, content: bytes) -> dict[str, str]:
         raise _BadSampleError(f"the sample's .{suffix} cannot be read; wanted valid {suffix} in UTF-8") from err
     if not isinstance(value, dict):
         return {}
-    return {key: as_text(entry) for key, entry in value.items() if isinstance(entry, str | int | float)}
+    return plain(value)
 
 
 def _content(member: TarMember, file: BinaryIO) -> bytes:

@@ -41,6 +41,40 @@ def test_a_drop_outside_the_roots_is_refused(drop: str, tmp_path: Path) -> None:
         assert caught.value.code == "blocked_url"
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "/*.jpg",
+        "/x.jsonl",
+        "/x.json",
+        "/x.tar",
+        "/{a,b}.tar",
+        "/*.tar",
+        "/x.jpg",
+        "/" + "n" * 5000,
+    ],
+)
+def test_nobody_is_told_what_is_outside_the_roots(rest: str, tmp_path: Path) -> None:
+    a_tree(tmp_path, "there/x.jpg", "open/x.jpg")
+    policy = FetchPolicy(roots=(tmp_path / "open",))
+
+    answers = set[str]()
+    for folder in ("there", "not there"):
+        with pytest.raises(ConfigError) as caught:
+            open_source(f"{tmp_path}/{folder}{rest}", "detection", policy=policy)
+        answers.add(caught.value.message)
+
+    assert len(answers) == 1
+
+
+def test_braces_do_not_lead_out_of_the_roots(tmp_path: Path) -> None:
+    a_tree(tmp_path, "open/x.jpg", "there/x.tar")
+
+    with pytest.raises(ConfigError, match=r"wanted one without \.\."):
+        opened(f"{tmp_path}/open/{{.,x}}./there/*.tar", root=tmp_path / "open")
+
+
 def test_naming_a_drop_at_the_command_line_opens_its_folder_and_no_other(tmp_path: Path) -> None:
     a_tree(tmp_path, "photos/x.jpg", "lists/drop.jsonl")
     before = FetchPolicy(roots=(tmp_path / "a",))
@@ -80,6 +114,12 @@ def test_a_kind_overrides_the_name(tmp_path: Path) -> None:
         opened(drop, kind="heap")
     with pytest.raises(ConfigError, match="as a manifest; wanted one of"):
         opened(a_tree(tmp_path, "a.dat") / "a.dat", kind="manifest")
+
+
+def test_a_manifest_may_be_called_json_where_its_kind_is_said(tmp_path: Path) -> None:
+    drop = a_tree(tmp_path, "train.json", content=b'{"audio_filepath": "a.wav"}\n{"audio_filepath": "b.wav"}\n')
+
+    assert ids(opened(drop / "train.json", "speech", kind="manifest").entries()) == ["a.wav", "b.wav"]
 
 
 def test_braces_stand_for_no_more_than_can_be_listed(tmp_path: Path) -> None:
