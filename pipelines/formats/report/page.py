@@ -75,6 +75,7 @@ def write(
         facts: what else is to be known of the run, in this order: its id, its source, when it began …
     """
     run = tally(entries)
+    # Of the cards alone: the page can filter by no other labels, and a run may have any number of those.
     colour_of = colours(annotation.label for entry in run.shown() for annotation in entry.result.annotations)
     summary = _complete(summary or (), run)
     most_unmapped = sorted(unmapped.items(), key=lambda pair: -pair[1])
