@@ -15,9 +15,13 @@ from markupsafe import Markup, escape
 from models.types import Annotation, Task
 from pipelines.formats.report.card import Card, Entry, cards
 from pipelines.formats.report.colours import Colour, colours
+from pipelines.formats.report.failures import failure_rows
 from pipelines.formats.report.histogram import BINS, Histogram
 from pipelines.formats.report.tally import Tally, TaskTally, tally
 from pipelines.formats.summary import TaskSummary
+from pipelines.store.values import ErrorCount
+
+MAX_UNMAPPED = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,11 @@ def write(
     title: str,
     subtitle: str = "",
     summary: Sequence[TaskSummary] | None = None,
+    errors: Sequence[ErrorCount] = (),
+    sanity: Mapping[str, tuple[int, int, int]] = {},
+    rules_off: Sequence[str] = (),
+    unmapped: Mapping[str, int] = {},
+    facts: Mapping[str, str] = {},
 ) -> None:
     """Write the page. It holds everything it shows and asks nothing of the network.
 
@@ -58,10 +67,18 @@ def write(
 
     Args:
         summary: the numbers of each task; counted here, without a speed, where they are not given.
+        errors: how many items failed with each code, and how many of them will be tried again; where they are not
+            given, the items are counted here, and the page does not say whether they will.
+        sanity: for each rule that was checked, how many labels it flagged, changed and removed.
+        rules_off: rules that are switched off.
+        unmapped: how often the models gave each label that no mapping names; the MAX_UNMAPPED most frequent are shown.
+        facts: what else is to be known of the run, in this order: its id, its source, when it began …
     """
     run = tally(entries)
+    # Of the cards alone: the page can filter by no other labels, and a run may have any number of those.
     colour_of = colours(annotation.label for entry in run.shown() for annotation in entry.result.annotations)
     summary = _complete(summary or (), run)
+    most_unmapped = sorted(unmapped.items(), key=lambda pair: -pair[1])
     page = _environment().get_template("page.html.jinja")
     html = page.render(
         title=title,
@@ -72,6 +89,14 @@ def write(
         colours=colour_of,
         label_numbers={label: number for number, label in enumerate(colour_of)},
         routes=list(run.routes),
+        items=sum(numbers.items for numbers in summary),
+        failures=failure_rows(run.failures, errors),
+        findings={rule: counts for rule, counts in sanity.items() if any(counts)},
+        clean_rules=[rule for rule, counts in sanity.items() if not any(counts)],
+        rules_off=rules_off,
+        unmapped=most_unmapped[:MAX_UNMAPPED],
+        hidden_unmapped=most_unmapped[MAX_UNMAPPED:],
+        facts=facts,
         sections=[_section(numbers, run, colour_of) for numbers in summary],
         failed=cards(run.failed, colour_of),
         hidden_failed=run.failed_items - len(run.failed),

@@ -7,7 +7,6 @@ import hashlib
 import re
 import wave
 from collections.abc import Iterable
-from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +21,6 @@ from models.demo.scenes import scene
 from models.geometry import encode_mask
 from models.types import Annotation, Box, TextSpan, TimeSpan
 from pipelines.formats import report
-from pipelines.formats.report import Entry
 from pipelines.formats.report.card import MAX_AUDIO_BYTES
 from pipelines.formats.report.chips import Chip, place
 from pipelines.formats.report.colours import colours, contrast
@@ -32,43 +30,9 @@ from pipelines.formats.report.text import MAX_CHARS, pieces, words
 from pipelines.formats.results import Result
 from pipelines.formats.summary import summarise
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
+from tests.pipelines.formats.report.pages import Page, an_entry, page
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-
-
-class Page(HTMLParser):
-    """A page's elements with their attributes, and its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
-        of_tag = [found for name, found in self.elements if name == tag]
-        return [found for found in of_tag if not kind or kind in (found.get("class") or "").split(" ")]
-
-    def data(self, tag: str, attribute: str) -> list[bytes]:
-        """The contents of the data URIs in an attribute."""
-        uris = [found[attribute] or "" for name, found in self.elements if name == tag and attribute in found]
-        return [base64.b64decode(uri.partition("base64,")[2]) for uri in uris if uri.startswith("data:")]
-
-
-def page(tmp_path: Path, *entries: Entry, title: str = "A run", subtitle: str = "") -> Page:
-    report.write(entries, tmp_path / "report.html", title=title, subtitle=subtitle)
-    return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-
-
-def an_entry(result: Result, *, source: Path | None = None, text: str | None = None) -> Entry:
-    return Entry(result=result, source=source, text=text)
 
 
 def an_image(tmp_path: Path, *, size: tuple[int, int] = (200, 100), orientation: int | None = None) -> Path:

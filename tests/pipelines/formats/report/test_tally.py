@@ -22,12 +22,9 @@ from pipelines.formats.report.tally import MAX_CARDS, TaskTally, tally
 from pipelines.formats.results import Result
 from pipelines.formats.summary import summarise
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
+from tests.pipelines.formats.report.pages import an_entry
 
 TASKS: tuple[Task, ...] = ("detection", "ner", "speech")
-
-
-def an_entry(result: Result, *, source: Path | None = None, text: str | None = None) -> Entry:
-    return Entry(result=result, source=source, text=text)
 
 
 def a_random_entry(number: int, random: Random) -> Entry:
