@@ -41,7 +41,7 @@ RunId = Annotated[str, typer.Argument(help="The run's id, as 'prelabel runs list
 def annotate(
     drop: Annotated[
         str | None,
-        typer.Argument(help="A folder, a pattern of paths, a manifest, a bucket or an archive.", show_default=False),
+        typer.Argument(help="A folder, pattern, manifest, bucket, archive or export.", show_default=False),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="detection, segmentation, ner or speech.", show_default=False)

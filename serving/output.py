@@ -39,14 +39,15 @@ async def write_output(
     write_shards = partial(parquet.write_shards, out=out, rows_per_shard=_ROWS_PER_SHARD)
     shards = await with_entries(store, run.id, fetcher, write_shards)
     summary = [summary_of(counts, seconds=seconds)]
-    title = f"{run.name}: {order.task}"
+    title, errors = f"{run.name}: {order.task}", await Drops(store).error_counts(run.id)
+    facts = _facts(manifest, seconds)
 
     def write_report(entries: Iterable[Exported]) -> None:
         shown = (
             Entry(result=one.result, source=_source(one, settings.fetch), text=one.text, limits=settings.media)
             for one in entries
         )
-        report.write(shown, out / "report.html", title=title, summary=summary)
+        report.write(shown, out / "report.html", title=title, summary=summary, errors=errors, facts=facts)
 
     await with_entries(store, run.id, fetcher, write_report)
     finished = replace(
@@ -55,7 +56,7 @@ async def write_output(
         finished_at=run.finished_at,
         seconds=seconds,
         counts=counts,
-        errors=tuple(await Drops(store).error_counts(run.id)),
+        errors=tuple(errors),
         files=tuple(
             OutputFile(name=shard.path.name, rows=shard.rows, size_bytes=shard.bytes, sha256=shard.sha256)
             for shard in shards
@@ -63,6 +64,20 @@ async def write_output(
     )
     run_manifest.write(finished, out)
     return finished
+
+
+def _facts(manifest: RunManifest, seconds: float) -> dict[str, str]:
+    """What the report says of the run beside its numbers."""
+    facts = {
+        "run": manifest.run,
+        "drop": manifest.source.get("drop", ""),
+        "started": f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z}",
+        "attempts": str(manifest.attempts),
+        "seconds, last attempt": f"{seconds:.1f}",
+        "policy": manifest.policy or "",
+        "prelabel": manifest.code_version,
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _source(entry: Exported, policy: FetchPolicy) -> Path | None:

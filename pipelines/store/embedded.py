@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from models.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _SUPERUSER = "postgres"
+_ORPHANS_S = 30.0
+_STILL_IN_USE = "shared memory block"  # what the server's log says then
 # A unix socket's path holds 107 bytes; the server appends "/.s.PGSQL.5432.lock".
 _LONGEST_SOCKET_FOLDER = 107 - len("/.s.PGSQL.5432.lock")
 # The server must not run as root. These users are looked for then, in this order; the last exists on every Linux.
@@ -110,7 +113,18 @@ class _Cluster:
             )
         if not self._is_running():
             self._forget_dead_server()
-            self._start(durable=durable)
+            self._start_after_the_dead(durable=durable)
+
+    def _start_after_the_dead(self, *, durable: bool) -> None:
+        """Start the server; after a SIGKILL of the last one its workers may take some seconds to leave its memory."""
+        until = time.monotonic() + _ORPHANS_S
+        while True:
+            try:
+                return self._start(durable=durable)
+            except ConfigError as err:
+                if _STILL_IN_USE not in err.message or time.monotonic() > until:
+                    raise
+                time.sleep(_ORPHANS_S / 100)
 
     def stop(self) -> None:
         socket_folder = Path(self._socket_folder())

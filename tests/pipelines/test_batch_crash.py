@@ -77,13 +77,25 @@ def wait_for(log: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 
 def kill_database(store_folder: Path) -> None:
-    """SIGKILL the server, and see it dead."""
-    pid = int((store_folder / "data" / "postmaster.pid").read_text().split("\n")[0])
-    os.kill(pid, signal.SIGKILL)
+    """SIGKILL the server once it is ready, and see it dead."""
     until = time.monotonic() + _LONGEST_S
+    while (pid := _ready_server(store_folder)) is None:
+        assert time.monotonic() < until, "the database does not come back"
+        time.sleep(_LOOK_S)
+    os.kill(pid, signal.SIGKILL)
     while not _is_dead(pid):
         assert time.monotonic() < until, "the database survived"
         time.sleep(_LOOK_S)
+
+
+def _ready_server(store_folder: Path) -> int | None:
+    """The server's process, if it says that it is ready and is alive."""
+    try:
+        lines = (store_folder / "data" / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    is_ready = len(lines) > 7 and lines[7].strip() == "ready" and not _is_dead(int(lines[0]))
+    return int(lines[0]) if is_ready else None
 
 
 def _is_dead(pid: int) -> bool:
