@@ -165,25 +165,27 @@ class _Cluster:
 
     def _is_running(self) -> bool:
         """Whether the server answers; a pid file alone does not say."""
-        if not (self.data / "postmaster.pid").exists():
+        if not self._pid_file.exists():
             return False
         return self._call("pg_isready", "-q", "-h", self._socket_folder()).returncode == 0
 
     def _forget_dead_server(self) -> None:
-        """Remove a pid file whose process is a zombie or, after a crash of the machine, something else altogether.
+        """Remove lock files whose process is a zombie or, after a crash of the machine, something else altogether.
 
         PostgreSQL takes any process of that number for a running server and refuses to start.
         """
-        pid_file = self.data / "postmaster.pid"
-        if pid_file.exists() and Path("/proc/self/exe").exists():
-            pid = pid_file.read_text().partition("\n")[0]
-            if "postgres" not in _program_of(pid):
-                log.warning("removing %s: process %s is no PostgreSQL server", pid_file, pid)
-                pid_file.unlink()
+        if Path("/proc/self/exe").exists():
+            folders = {self.data, Path(self._socket_folder())} if self._pid_file.exists() else {self.data}
+            for file in (self._pid_file, *(folder / ".s.PGSQL.5432.lock" for folder in folders)):
+                _remove_if_dead(file)
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
 
     def _socket_folder(self) -> str:
         """Where the server listens: the fifth line of postmaster.pid."""
-        return (self.data / "postmaster.pid").read_text().splitlines()[4]
+        return self._pid_file.read_text().splitlines()[4]
 
     def _new_socket_folder(self) -> Path:
         if len(os.fsencode(self.data)) <= _LONGEST_SOCKET_FOLDER:
@@ -253,6 +255,15 @@ def _server_user(folder: Path) -> pwd.struct_passwd | None:
         f"PostgreSQL does not run as root, and none of the users {', '.join(_SERVER_USERS)} exists; "
         "add one, or do not start as root"
     )
+
+
+def _remove_if_dead(file: Path) -> None:
+    """Remove a lock file of a server that does not run."""
+    if file.exists():
+        pid = file.read_text().partition("\n")[0]
+        if "postgres" not in _program_of(pid):
+            log.warning("removing %s: process %s is no PostgreSQL server", file, pid)
+            file.unlink()
 
 
 def _program_of(pid: str) -> str:

@@ -86,11 +86,12 @@ def test_a_folder_with_something_else_in_it_is_refused(folder: Path) -> None:
         pass
 
 
-def test_a_pid_file_of_another_process_does_not_stop_a_start(folder: Path) -> None:
+@pytest.mark.parametrize("left", [["postmaster.pid", ".s.PGSQL.5432.lock"], [".s.PGSQL.5432.lock"]])
+def test_lock_files_of_another_process_do_not_stop_a_start(left: list[str], folder: Path) -> None:
     with embedded_postgres(folder, durable=False):
-        pid_file = (folder / "data" / "postmaster.pid").read_text()
-    left_over = "\n".join([str(os.getpid()), *pid_file.splitlines()[1:]])
-    (folder / "data" / "postmaster.pid").write_text(left_over)
+        found = {name: (folder / "data" / name).read_text() for name in left}
+    for name, content in found.items():
+        (folder / "data" / name).write_text("\n".join([str(os.getpid()), *content.splitlines()[1:]]))
 
     with embedded_postgres(folder, durable=False) as url, psycopg.connect(_plain(url)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
