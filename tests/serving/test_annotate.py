@@ -149,28 +149,28 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 
 def test_a_folder_with_an_unfinished_run_is_not_written_over(tmp_path: Path, environment: dict[str, str]) -> None:
     drop = a_drop(tmp_path / "drop", {f"{n:03}.txt": f"Ada Varga bought {n} books." for n in range(2_000)})
-    first, ended = _interrupted(drop, tmp_path / "out", environment)
+    first, last = _interrupted(drop, tmp_path / "out", environment)
 
     refused = annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out")
     *_, finished = events(annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out", "--resume", "auto"))
 
-    assert ended == 130
+    assert last["status"] == "stopped"
     assert isinstance(refused.exception, ConfigError)
     assert "--resume auto" in str(refused.exception)
     assert (finished["run"], finished["finished"]) == (first["run"], 2_000)
     assert finished["stored"] < 2_000  # the rest was there
 
 
-def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[dict[str, Any], int]:
-    """A run that Ctrl-C has ended once some items were done; its first event, and its exit status."""
+def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run that Ctrl-C has ended once some items were done: its first event and its last."""
     command = [sys.executable, "-m", "serving.cli", "annotate", str(drop), "--task", "ner", "--out", str(out), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         assert json.loads(process.stdout.readline())["stored"] > 0
         process.send_signal(signal.SIGINT)
-        process.stdout.read()
-    return first, process.returncode
+        *_, last = map(json.loads, process.stdout)
+    return first, last
 
 
 def a_configuration(folder: Path, *, max_queue: int) -> Path:

@@ -21,6 +21,8 @@ MEANINGS = {
     "model_failed": "The model could not work on this item.",
     "model_stopped": "The model is not running any more.",
     "not_found": "There is no such file, or nothing at this address.",
+    "empty": "The file or the text has nothing in it.",
+    "changed": "The file became another one while it was read.",
     "not_ready": "The model or the store did not answer yet.",
     "out_of_memory": "This item alone does not fit into the device's memory.",
     "overloaded": "Too much was waiting for the model already.",
