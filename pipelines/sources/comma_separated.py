@@ -31,7 +31,8 @@ def rows(file: BinaryIO) -> Iterator[Row]:
         except StopIteration:
             return
         except (csv.Error, _UnreadableError) as err:
-            yield Row(place=place, fault=f"the row cannot be read: {err}; quote fields that hold quotes or commas")
+            hint = "quote fields that hold quotes or commas, and put long texts into files"
+            yield Row(place=place, fault=f"the row cannot be read: {err}; {hint}")
             continue
         if feed.fault:
             yield Row(place=place, fault=feed.fault)

@@ -73,8 +73,10 @@ class Folder:
         try:
             level.read(self._task)
         except OSError as err:
+            if not level.prefix:
+                raise ConfigError(f"the folder {level.path} cannot be listed ({err.strerror}); is it there?") from err
             yield failed(
-                level.prefix.rstrip("/") or ".",
+                level.prefix.rstrip("/"),
                 self._task,
                 "unreadable_folder",
                 f"the folder cannot be listed ({err.strerror}); check its permissions and the length of its path",

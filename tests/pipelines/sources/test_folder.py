@@ -205,6 +205,14 @@ def test_a_folder_with_the_signs_of_a_pattern_in_its_name_is_a_folder(tmp_path: 
     assert ids(opened(drop).entries()) == ["x.jpg"]
 
 
+def test_a_drop_that_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
+    source = Folder(a_tree(tmp_path / "drop", "a.jpg"), "detection")
+    (tmp_path / "drop").rename(tmp_path / "elsewhere")
+
+    with pytest.raises(ConfigError, match="cannot be listed"):
+        list(source.entries())
+
+
 def test_no_folder_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder at"):
         list(items_of(tmp_path / "nowhere", "ner"))
