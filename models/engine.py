@@ -37,7 +37,7 @@ from models.waiting import Job, Lane, Turns
 logger = logging.getLogger(__name__)
 
 _BULK_SHARE = 0.75  # of the queue: a drop that fills it leaves room for a person who waits
-_CLOSE_S = 5.0
+_CLOSE_S = 60.0
 _SHORT_PASS_S = 0.5  # of bulk items, as long as interactive ones come
 _ABOUT_S = 120.0  # somebody who labels needs no longer for an item
 
@@ -237,11 +237,15 @@ class Engine:
         self._forward_work.notify_all()
 
     def end(self) -> None:
-        """Wait some seconds until the threads have left the libraries' code, in which they must not be cut off."""
+        """Wait until the threads have left the libraries' code; only a pass that hangs is given up in the end.
+
+        A thread that comes back from C++ to an interpreter that is gone aborts the process, whatever its exit status.
+        """
         with self._lock:
             self._stop()
+        until = self._clock() + _CLOSE_S
         for thread in (self._forward_thread, *self._cpu_threads):
-            thread.join(_CLOSE_S)
+            thread.join(max(0.0, until - self._clock()))
 
     def _work_on_cpu(self) -> None:
         while (work := self._next_work()) is not None:

@@ -149,20 +149,20 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 
 def test_a_folder_with_an_unfinished_run_is_not_written_over(tmp_path: Path, environment: dict[str, str]) -> None:
     drop = a_drop(tmp_path / "drop", {f"{n:03}.txt": f"Ada Varga bought {n} books." for n in range(2_000)})
-    first, last = _interrupted(drop, tmp_path / "out", environment)
+    first, last, ended = _interrupted(drop, tmp_path / "out", environment)
 
     refused = annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out")
     *_, finished = events(annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out", "--resume", "auto"))
 
-    assert last["status"] == "stopped"
+    assert (last["status"], ended) == ("stopped", 130)
     assert isinstance(refused.exception, ConfigError)
     assert "--resume auto" in str(refused.exception)
     assert (finished["run"], finished["finished"]) == (first["run"], 2_000)
     assert finished["stored"] < 2_000  # the rest was there
 
 
-def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A run that Ctrl-C has ended once some items were done: its first event and its last."""
+def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """A run that Ctrl-C has ended once some items were done: its first event, its last, and its exit status."""
     command = [sys.executable, "-m", "serving.cli", "annotate", str(drop), "--task", "ner", "--out", str(out), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment) as process:
         assert process.stdout is not None
@@ -170,7 +170,7 @@ def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[di
         assert json.loads(process.stdout.readline())["stored"] > 0
         process.send_signal(signal.SIGINT)
         *_, last = map(json.loads, process.stdout)
-    return first, last
+    return first, last, process.returncode
 
 
 def a_configuration(folder: Path, *, max_queue: int) -> Path:
