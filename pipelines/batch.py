@@ -38,7 +38,8 @@ T = TypeVar("T")
 class Labels(Protocol):
     """What labels items, in this process or on many nodes; a failure is an outcome, not an exception.
 
-    An exception means that nothing can be labelled any more. ``at_once`` is how many items it wants at the same time.
+    An exception means that nothing can be labelled any more. ``at_once`` is how many items it wants at the same time,
+    now: it may change.
     """
 
     @property
@@ -103,7 +104,6 @@ class Batch:
         self._store, self._drops, self._listing = store, Drops(store), Listing(store)
         self._on_progress, self._patience_s, self._revive, self._clock = on_progress, patience_s, revive, clock
         self.progress = Progress()
-        self._slots = asyncio.Semaphore(labels.at_once)
         self._in_flight = dict[str, asyncio.Task[None]]()
         self._done = asyncio.Queue[_Done]()
         self._something = asyncio.Event()  # was listed or stored
@@ -180,9 +180,10 @@ class Batch:
             page = await self._patiently(self._pending, after)
             due = await self._patiently(self._due) if self.progress.retrying or not page else []
             for pending in (*due, *page):
-                await self._send(pending, group)
+                await self._room()
                 if self._stopping:
                     return
+                self._in_flight[pending.item.id] = group.create_task(self._label(pending))
             if page:
                 after = (page[-1].position, page[-1].item.id)
             elif not due:
@@ -202,9 +203,12 @@ class Batch:
     async def _next_retry_s(self) -> float | None:
         return await self._listing.next_retry_s(self._run_id, task=self._task)
 
-    async def _send(self, pending: Pending, group: asyncio.TaskGroup) -> None:
-        await self._slots.acquire()
-        self._in_flight[pending.item.id] = group.create_task(self._label(pending))
+    async def _room(self) -> None:
+        """Wait until another item can be sent off, or none shall be."""
+        while len(self._in_flight) >= self._labels.at_once and not self._stopping:
+            self._something.clear()
+            with suppress(TimeoutError):  # there may be more room without anything being stored
+                await asyncio.wait_for(self._something.wait(), _LOOK_S)
 
     async def _label(self, pending: Pending) -> None:
         outcome = await self._labels.label(Request(item=pending.item, task=self._task))
@@ -222,7 +226,6 @@ class Batch:
             for done, outcome in zip(group, stored, strict=True):
                 self.progress.add(outcome, has_failed=done.has_failed)
                 del self._in_flight[done.outcome.item.id]
-                self._slots.release()
             self._something.set()
 
     async def _save(self, outcomes: list[Outcome]) -> list[Outcome]:

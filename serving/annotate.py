@@ -1,4 +1,4 @@
-"""Labels a drop in this process, without a service: the same flow over local engines, into the store and a folder."""
+"""Labels a drop without a service, in this process or on a cluster's workers, into the store and a folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 
 from models.types import Task
-from pipelines.batch import Batch, FlowLabels
+from pipelines.batch import Batch, FlowLabels, Labels
 from pipelines.errors import ConflictError, StoreUnavailableError
 from pipelines.estimate import Estimate, estimate
+from pipelines.fetch import Fetcher
 from pipelines.formats import run_manifest
 from pipelines.formats.run_manifest import RunManifest
 from pipelines.local import LocalModels
+from pipelines.prelabel import Fetches
 from pipelines.progress import Progress
 from pipelines.recent import Recent
 from pipelines.sources import open_source
@@ -29,14 +32,18 @@ from pipelines.store.store import Store
 from pipelines.store.values import Run
 from pipelines.types import PreLabel
 from serving import orders
+from serving.fingerprint import fingerprint
 from serving.orders import Order
 from serving.output import write_output
 from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
+from serving.workers.labeller import Job
+from serving.workers.staff import LOCAL, Staffing, staffed
 
 _FEWEST_AT_ONCE = 32
 _PASSES_AT_ONCE = 3  # one that runs, one that is prepared, one that is read and stored
+_FEW = 1_000  # items, which a model has labelled before a cluster has started
 _BULK_SHARE = 0.75  # of a model's queue (models/engine.py)
 
 
@@ -58,6 +65,7 @@ async def annotate(
     order: Order | None,
     *,
     resume: str | None = None,
+    staffing: Staffing | None = None,
     on_start: OnStart = lambda order, run_id, batch: None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Finished:
@@ -66,6 +74,7 @@ async def annotate(
     Args:
         order: what is to be labelled; None to go on with the run that ``resume`` names.
         resume: a run's id; "auto" for the run that the order's folder holds, or a new one where it holds none.
+        staffing: the workers on a cluster that label; None to label in this process.
         on_start: is told the order, the run's id, and the batch, which it may stop.
 
     Raises:
@@ -73,24 +82,25 @@ async def annotate(
         ConflictError: somebody else works on the run.
         StoreUnavailableError: the store has not answered for too long; the run can be resumed.
     """
-    async with opened_store(settings) as store:
-        order, run = await orders.find(store, order, resume)
-        settings = _opened_for(settings, order)
-        source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
-        async with _loaded(settings, order.task) as models:
-            run = await _begun(store, run, order, source, _fingerprint(settings, models, order.task))
-            async with Drops(store).hold(run.id, worker=_this_process()) as attempt:
-                manifest = _manifest(await store.run(run.id), order.task)
-                order.out.mkdir(parents=True, exist_ok=True)
-                run_manifest.write(manifest, order.out)
-                async with flow_over(settings, models, store) as flow:
-                    recent = Recent(partial(Drops(store).known, run.id))
+    with store_url(settings) as url:
+        async with Store.open(url) as store:
+            order, run = await orders.find(store, order, resume)
+            settings = _opened_for(settings, order)
+            source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
+            run_id = run.id if run is not None else uuid.uuid4().hex[:12]
+            job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
+            async with _labelling(job, store, await _needed(staffing, source)) as labelling:
+                run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
+                async with Drops(store).hold(run.id, worker=_this_process()) as attempt:
+                    manifest = _manifest(await store.run(run.id), order.task)
+                    order.out.mkdir(parents=True, exist_ok=True)
+                    run_manifest.write(manifest, order.out)
                     batch = Batch(
                         run.id,
                         order.task,
                         source=source,
                         store=store,
-                        labels=FlowLabels(flow, at_once=_at_once(settings, order.task), recent=recent),
+                        labels=labelling.labels,
                         attempt=attempt,
                         on_progress=on_progress,
                         patience_s=settings.store.patience_s,
@@ -99,9 +109,40 @@ async def annotate(
                     on_start(order, run.id, batch)
                     await _work(batch, store, run.id)
                     manifest = await write_output(
-                        manifest, store, order, settings, flow.fetcher, seconds=batch.progress.elapsed_s
+                        manifest, store, order, settings, labelling.fetcher, seconds=batch.progress.elapsed_s
                     )
                 return Finished(order=order, manifest=manifest, progress=batch.progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labelling:
+    """What labels a run's items, and its digests."""
+
+    labels: Labels
+    fingerprint: Mapping[str, str]
+    fetcher: Fetches
+
+
+@asynccontextmanager
+async def _labelling(job: Job, store: Store, staffing: Staffing | None) -> AsyncIterator[_Labelling]:
+    """What labels in this process, or on a cluster."""
+    settings, task = job.settings, job.task
+    if staffing is not None:
+        async with Fetcher(settings.fetch) as fetcher, staffed(settings, staffing, job) as pool:
+            yield _Labelling(labels=pool, fingerprint=await pool.start(), fetcher=fetcher)
+        return
+    async with _loaded(settings, task) as models, flow_over(settings, models, store) as flow:
+        recent = Recent(partial(Drops(store).known, job.run_id))
+        labels = FlowLabels(flow, at_once=_at_once(settings, task), recent=recent)
+        yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
+
+
+async def _needed(staffing: Staffing | None, source: Source) -> Staffing | None:
+    """The workers, unless the drop is so small that it is done before a cluster of this machine has started."""
+    if staffing is None or staffing.cluster != LOCAL:
+        return staffing
+    first = await asyncio.to_thread(lambda: sum(1 for _ in islice(source.entries(), _FEW + 1)))
+    return staffing if first > _FEW else None
 
 
 async def dry_run(settings: Settings, order: Order) -> Estimate:
@@ -142,22 +183,16 @@ async def _loaded(settings: Settings, task: Task) -> AsyncIterator[LocalModels]:
         await models.close()
 
 
-async def _begun(store: Store, run: Run | None, order: Order, source: Source, fingerprint: dict[str, str]) -> Run:
+async def _begun(
+    store: Store, run: Run | None, run_id: str, order: Order, source: Source, fingerprint: Mapping[str, str]
+) -> Run:
     """The run to go on with, or a new one."""
     described = order.as_source() | source.identity()
     if run is not None:
         orders.check_unchanged(run, source=described, fingerprint=fingerprint)
         return run
-    run_id = uuid.uuid4().hex[:12]
     await Drops(store).begin(run_id, name=source.name, task=order.task, source=described, fingerprint=fingerprint)
     return await store.run(run_id)
-
-
-def _fingerprint(settings: Settings, models: LocalModels, task: Task) -> dict[str, str]:
-    """What labels the items, down to the digests."""
-    uses = [models.use_of(model) for model in settings.tasks[task]]
-    of_models = {f"{use.name}@{use.version}": f"{use.weights_digest}:{use.config_digest}" for use in uses}
-    return of_models | {"policy": settings.policies[task].id}
 
 
 def _manifest(run: Run, task: Task) -> RunManifest:

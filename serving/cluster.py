@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import signal
@@ -16,12 +15,11 @@ from typing import Any
 
 from models.errors import ConfigError
 from serving.app import LOGGING, build
+from serving.local_cluster import local_cluster
 from serving.profiles import gpu_shortage, profiled
 from serving.ray_flags import LOOPBACK, flags
 from serving.service import store_url
 from serving.settings import ServerSettings, Settings, check_port, with_changes
-
-_OBJECT_STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
@@ -62,35 +60,18 @@ def _ray(settings: Settings) -> Iterator[Path]:
 
 @contextmanager
 def _cluster(settings: Settings) -> Iterator[None]:
-    import ray
-    from ray import serve
+    # What the replicas reserve, at least: the real processors are shared, so a small machine may run all models.
+    reserved = math.ceil(sum(card.num_cpus * card.replicas for card in settings.models))
+    with local_cluster(num_cpus=max(os.cpu_count() or 1, reserved)):
+        from ray import serve
 
-    ray.init(
-        "local",
-        # What the replicas reserve, at least: the real processors are shared, so a small machine may run all models.
-        num_cpus=max(os.cpu_count() or 1, math.ceil(sum(card.num_cpus * card.replicas for card in settings.models))),
-        object_store_memory=_OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    _hide_token()
-    _end_in_order()  # Ray has put its own handler there, which aborts the process while PostgreSQL runs on
-    for name in ("ray", "ray.serve", "ray.data"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        serve.start(
-            http_options=_http_options(settings.server),
-            logging_config=LOGGING,
-        )
-        yield
-    finally:
-        # Ray reports the controller's planned end as an error, and on standard output, where results go.
-        with redirect_stdout(StringIO()):
-            try:
+        _end_in_order()  # Ray has put its own handler there, which aborts the process while PostgreSQL runs on
+        try:
+            serve.start(http_options=_http_options(settings.server), logging_config=LOGGING)
+            yield
+        finally:
+            with redirect_stdout(StringIO()):  # where Ray reports the controller's planned end as an error
                 serve.shutdown()
-            finally:
-                ray.shutdown()
 
 
 def _http_options(server: ServerSettings) -> dict[str, Any]:
@@ -121,10 +102,3 @@ def _reason(err: RuntimeError) -> str:
 
     messages = [app.message for app in serve.status().applications.values() if app.message]
     return " ".join(messages) or str(err)
-
-
-def _hide_token() -> None:
-    """Ray writes its token readable for all; nobody else on the machine needs it."""
-    token = Path("~/.ray/auth_token").expanduser()
-    if token.exists():
-        token.chmod(0o600)

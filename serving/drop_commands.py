@@ -29,6 +29,7 @@ from serving.orders import Order
 from serving.progress_display import Show, duration, event, figures, shown
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
+from serving.workers.staff import LOCAL, Staffing
 
 SOME_FAILED, INTERRUPTED = 3, 130  # exit statuses; 0 when all is done, 1 (main's) for what ends a command
 
@@ -57,14 +58,23 @@ def annotate(
     root: Annotated[
         list[Path] | None, typer.Option(help="A further folder that a manifest's files may lie in.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Processes that label: a number, or auto for what the cluster holds.", show_default=False),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster's address for the workers; else they run here.", show_default=False),
+    ] = None,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Label a sample of 32 and say what the drop would come to.")
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label every item of a drop in this process; write results, a report, and the review queue.
+    """Label every item of a drop; write results, a report, and the review queue.
 
+    That is done in this process, or by --workers on this machine's GPUs or a --cluster.
     Killed at any moment, it goes on with --resume: nothing is lost and nothing stored twice. Ctrl-C once ends it after
     the batches in flight, twice at once. The exit status is 0 when every item has a pre-label, 3 when some failed, 130
     when it was stopped.
@@ -73,7 +83,8 @@ def annotate(
     if is_dry:
         _tell_estimate(configuration.load(config), order, as_json=as_json)
         return
-    finished = _annotated(configuration.load(config), order, resume, as_json=as_json)
+    staffing = _staffing(workers, cluster)
+    finished = _annotated(configuration.load(config), order, resume, staffing, as_json=as_json)
     status = finished.manifest.status
     if as_json:
         event(screen, "finished", **figures(finished.progress), run=finished.manifest.run, status=status)
@@ -225,7 +236,20 @@ def _order(drop: str | None, task: str | None, out: Path | None, kind: str | Non
     return Order(drop=drop, task=task_named(task), out=out, kind=kind, roots=tuple(roots))
 
 
-def _annotated(settings: Settings, order: Order | None, resume: str | None, *, as_json: bool) -> Finished:
+def _staffing(workers: str | None, cluster: str | None) -> Staffing | None:
+    """The workers that were asked for; None for this process alone."""
+    if workers is None and cluster is None:
+        return None
+    if workers in (None, "auto"):
+        return Staffing(cluster=cluster or LOCAL)
+    if not workers.isdecimal() or int(workers) < 1:
+        raise ConfigError(f"--workers takes a number from 1, or auto; got '{workers}'")
+    return Staffing(workers=int(workers), cluster=cluster or LOCAL)
+
+
+def _annotated(
+    settings: Settings, order: Order | None, resume: str | None, staffing: Staffing | None, *, as_json: bool
+) -> Finished:
     """Label the drop, and show how far it is."""
     with ExitStack() as display:
         show: list[Show] = []
@@ -241,7 +265,12 @@ def _annotated(settings: Settings, order: Order | None, resume: str | None, *, a
         try:
             return asyncio.run(
                 annotating.annotate(
-                    settings, order, resume=resume, on_start=begin, on_progress=lambda now: show[0](now)
+                    settings,
+                    order,
+                    resume=resume,
+                    staffing=staffing,
+                    on_start=begin,
+                    on_progress=lambda now: show[0](now),
                 )
             )
         except asyncio.CancelledError as err:

@@ -17,6 +17,19 @@ _FIRST_PORT, _LAST_PORT, _PORTS = 20_000, 32_000, 200
 # A message between replicas carries one item, which the edge has bounded already.
 _MESSAGE_BYTES = 2**31 - 1
 
+# For every cluster that is started here, by the service or a drop.
+COMMON = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # One port of each replica cannot be kept off other interfaces, and what arrives there is unpickled.
+    "RAY_AUTH_MODE": "token",
+    # Without it Ray's own processes listen on all interfaces; they are all on this machine. It is the default on
+    # other systems, hence the name.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Ray gives workers the least attention of the processor (niceness 15); here they are the service.
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.edge:middlewares",
+}
+
 
 def flags(server: ServerSettings, folder: Path) -> dict[str, str]:
     """Environment variables for Ray and all its processes; they must be set before Ray is imported.
@@ -28,22 +41,11 @@ def flags(server: ServerSettings, folder: Path) -> dict[str, str]:
     Raises:
         ConfigError: HAProxy is asked for, and is not installed.
     """
-    common = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # One port of each replica cannot be kept off other interfaces, and what arrives there is unpickled.
-        "RAY_AUTH_MODE": "token",
-        # Without it Ray's own processes listen on all interfaces; they are all on this machine. It is the default on
-        # other systems, hence the name.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # Ray gives workers the least attention of the processor (niceness 15); here they are the service.
-        "RAY_worker_niceness": "0",
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.edge:middlewares",
-    }
     match server.ingress:
         case "proxy":
-            return common | {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"}
+            return COMMON | {"RAY_SERVE_ENABLE_HA_PROXY": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0"}
         case "haproxy":
-            return common | _haproxy(server, folder)
+            return COMMON | _haproxy(server, folder)
 
 
 def _haproxy(server: ServerSettings, folder: Path) -> dict[str, str]:

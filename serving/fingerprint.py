@@ -1,0 +1,14 @@
+"""Says what labels a run's items, down to the digests, so that a run goes on with what it began with."""
+
+from __future__ import annotations
+
+from models.types import Task
+from pipelines.prelabel import Models
+from serving.settings import Settings
+
+
+def fingerprint(settings: Settings, models: Models, task: Task) -> dict[str, str]:
+    """Digests by the names of what they are of: each model of the task, and the policy."""
+    uses = [models.use_of(model) for model in settings.tasks[task]]
+    of_models = {f"{use.name}@{use.version}": f"{use.weights_digest}:{use.config_digest}" for use in uses}
+    return of_models | {"policy": settings.policies[task].id}

@@ -1,0 +1,1 @@
+"""Labels drops on many processes and nodes, by actors of a Ray cluster."""
