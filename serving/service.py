@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from models.errors import ConfigError
 from models.types import Task
+from pipelines.errors import StoreUnavailableError
 from pipelines.fetch import Fetcher
 from pipelines.prelabel import Flow, Models, Saves
 from pipelines.reuse import KeptModels, SharedModels
@@ -104,7 +105,8 @@ async def flow_over(
     """The flow with the settings' tasks and policies; it saves to the store itself unless told otherwise."""
     if settings.store.reuse_days:
         kept = Results(store, most_age=timedelta(days=settings.store.reuse_days))
-        await kept.drop_old()
+        with suppress(StoreUnavailableError):  # the next start will
+            await kept.drop_old()
         models = KeptModels(models, kept)
     async with Fetcher(settings.fetch) as fetcher:
         yield Flow(

@@ -75,7 +75,7 @@ def _availability() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, TimeoutError) as err:
-        logger.warning("the store does not answer: %s", err)
+        logger.warning("the store does not answer: %s", getattr(err, "orig", None) or err)  # not the rows with it
         raise StoreUnavailableError from err
 
 

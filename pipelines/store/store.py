@@ -53,15 +53,19 @@ class Store:
 
     @staticmethod
     @asynccontextmanager
-    async def open(url: str, *, pool_size: int = 5) -> AsyncIterator[Store]:
+    async def open(url: str, *, pool_size: int = 5, is_current: bool = False) -> AsyncIterator[Store]:
         """Connect, bring the tables up to date, and close at the end.
+
+        Args:
+            is_current: somebody has brought the tables up to date; then the database may be away just now.
 
         Raises:
             ConfigError: the URL is not PostgreSQL's, or nothing answers there.
         """
         engine = database.create(url, pool_size=pool_size)
         try:
-            await database.migrate(engine)
+            if not is_current:
+                await database.migrate(engine)
             store = Store(engine)
             try:
                 yield store

@@ -56,7 +56,7 @@ class Labeller:
         """
         settings, task = self._job.settings, self._job.task
         digests = fingerprint(settings, self._models, task)  # loads them
-        store = await self._open.enter_async_context(Store.open(self._job.store_url, pool_size=1))
+        store = await self._open.enter_async_context(Store.open(self._job.store_url, pool_size=1, is_current=True))
         flow = await self._open.enter_async_context(flow_over(settings, self._models, store))
         recent = Recent(partial(Drops(store).known, self._job.run_id))
         self._labels = FlowLabels(flow, at_once=1, recent=recent)  # the pool says how many it gets

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, Protocol
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -14,22 +14,32 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from models.errors import PrelabelError
 from pipelines.prelabel import Request
 from pipelines.types import Outcome
-from serving.workers.labeller import Job, Labeller
 from serving.workers.nodes import Needs
 from serving.workers.pool import WorkerLostError
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+
 _PATIENCE_S = 30.0  # until it is said that the cluster has no room
 
 
-class RayWorker:
-    """A Labeller in an actor; nodes are filled evenly."""
+class Labels(Protocol):
+    """What runs in the actor (serving/workers/labeller.py)."""
 
-    def __init__(self, job: Job, needs: Needs) -> None:
-        actor = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, scheduling_strategy="SPREAD")(Labeller)
+    async def start(self) -> Mapping[str, str]: ...
+
+    async def label(self, requests: Sequence[Request]) -> list[Outcome]: ...
+
+
+class RayWorker:
+    """An actor that labels; they are spread over the nodes."""
+
+    def __init__(self, labels: Callable[P, Labels], needs: Needs, *args: P.args, **kwargs: P.kwargs) -> None:
+        """``labels`` is the class of what runs in the actor, with its arguments."""
+        actor: Any = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, scheduling_strategy="SPREAD")(labels)
         self._needs = needs
-        self._actor: Any = actor.remote(job)
+        self._actor = actor.remote(*args, **kwargs)
 
     async def start(self) -> Mapping[str, str]:
         starting = asyncio.ensure_future(self._actor.start.remote())

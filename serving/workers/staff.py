@@ -13,7 +13,7 @@ from models.errors import ConfigError
 from serving.local_cluster import local_cluster
 from serving.ray_flags import COMMON
 from serving.settings import Settings
-from serving.workers.labeller import Job
+from serving.workers.labeller import Job, Labeller
 from serving.workers.pool import Crew, WorkerPool
 
 LOCAL = "local"
@@ -49,7 +49,7 @@ async def staffed(settings: Settings, staffing: Staffing, job: Job) -> AsyncIter
         check_store(is_embedded=settings.store.url is None)
         needs = Needs(cpus=cpus, gpus=gpus)
         crew = Crew(most=lambda: staffing.workers or room_for(needs), batch_items=batch_items)
-        pool = WorkerPool(lambda: RayWorker(job, needs), crew)
+        pool = WorkerPool(lambda: RayWorker(Labeller, needs, job), crew)
         try:
             yield pool
         finally:

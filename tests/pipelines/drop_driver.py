@@ -1,13 +1,14 @@
-"""Labels a manifest of texts by an engine whose every forward pass leaves its items in a file; made to be killed."""
+"""Labels a manifest of texts by engines whose every forward pass leaves its items in a file; made to be killed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,20 +17,24 @@ from pathlib import Path
 from models.card import BatchLimits
 from models.engine import Engine
 from models.types import Annotation, Content, Payload, Prediction, Priority, Task, TextPayload, TextSpan
-from pipelines.batch import Batch, FlowLabels
+from pipelines.batch import Batch, FlowLabels, Labels
 from pipelines.errors import ConflictError
 from pipelines.fetch import Fetcher, FetchPolicy
 from pipelines.policy import ThresholdPolicy
-from pipelines.prelabel import Flow
+from pipelines.prelabel import Flow, Request
 from pipelines.recent import Recent
 from pipelines.sources import open_source
 from pipelines.store.drops import Drops
 from pipelines.store.embedded import embedded_postgres, revive
 from pipelines.store.store import Store
 from pipelines.tasks import TaskCard
-from pipelines.types import ModelUse
+from pipelines.types import ModelUse, Outcome
+from serving.local_cluster import local_cluster
+from serving.ray_flags import COMMON
+from serving.workers.pool import Crew, WorkerPool
 
 BATCH, AT_ONCE = 8, 32
+POISON = "arsenic"  # a text with it kills the process that labels it
 _PASS_S = 0.02
 _USE = ModelUse(name="logging", version="1", weights_digest="w", config_digest="c")
 
@@ -50,6 +55,8 @@ class Logging:
         return [Sample(payload.text) for payload in payloads if isinstance(payload, TextPayload)]
 
     def forward(self, batch: Sequence[Sample]) -> list[str]:
+        if any(POISON in sample.text for sample in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
         os.write(self._log, "".join(f"{sample.text}\n" for sample in batch).encode())
         time.sleep(_PASS_S)
         return [sample.text for sample in batch]
@@ -79,12 +86,13 @@ def decode(content: Content) -> Payload:
     return TextPayload(text=content.data.decode())
 
 
-async def drive(url: str, run_id: str, manifest: Path, log: Path, folder: Path) -> None:
+@asynccontextmanager
+async def engine_flow(log: Path, store: Store) -> AsyncIterator[Flow]:
     engine = Engine(Logging(log), decode=decode, limits=BatchLimits(max_items=BATCH))
     tasks: Mapping[Task, TaskCard] = {"ner": TaskCard(task="ner", models=("logging",))}
     policies: Mapping[Task, ThresholdPolicy] = {"ner": ThresholdPolicy(queue="texts", accept_score=0.95)}
-    async with Store.open(url) as store, Fetcher(FetchPolicy()) as fetcher:
-        flow = Flow(
+    async with Fetcher(FetchPolicy()) as fetcher:
+        yield Flow(
             fetcher=fetcher,
             models=OneModel(engine),
             tasks=tasks,
@@ -92,28 +100,98 @@ async def drive(url: str, run_id: str, manifest: Path, log: Path, folder: Path) 
             store=store,
             clock=lambda: datetime.now(UTC),
         )
+    await engine.close()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What the driver works on, and where its workers note their process ids."""
+
+    url: str
+    run_id: str
+    manifest: Path
+    log: Path
+
+    def note(self, pid: int) -> None:
+        with self.log.with_suffix(".pids").open("a") as file:
+            file.write(f"{pid}\n")
+
+    def labels(self, flow: Flow, store: Store) -> FlowLabels:
+        return FlowLabels(flow, at_once=AT_ONCE, recent=Recent(partial(Drops(store).known, self.run_id)))
+
+
+class LoggingLabeller:
+    """The flow over a logging engine, in an actor."""
+
+    def __init__(self, drop: Drop) -> None:
+        self._drop, self._open = drop, AsyncExitStack()
+        self._labels: FlowLabels
+
+    async def start(self) -> dict[str, str]:
+        store = await self._open.enter_async_context(Store.open(self._drop.url, pool_size=1, is_current=True))
+        flow = await self._open.enter_async_context(engine_flow(self._drop.log, store))
+        self._labels = self._drop.labels(flow, store)
+        self._drop.note(os.getpid())
+        return {"logging": "w"}
+
+    async def label(self, requests: Sequence[Request]) -> list[Outcome]:
+        return list(await asyncio.gather(*map(self._labels.label, requests)))
+
+
+@asynccontextmanager
+async def labels_here(drop: Drop, store: Store) -> AsyncIterator[Labels]:
+    async with engine_flow(drop.log, store) as flow:
+        yield drop.labels(flow, store)
+
+
+@asynccontextmanager
+async def labels_of_workers(drop: Drop, *, workers: int) -> AsyncIterator[Labels]:
+    from serving.workers.nodes import Needs
+    from serving.workers.ray_worker import RayWorker
+
+    needs = Needs(cpus=1.0, gpus=0.0)
+    pool = WorkerPool(lambda: RayWorker(LoggingLabeller, needs, drop), Crew(most=lambda: workers, batch_items=BATCH))
+    try:
+        await pool.start()
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def drive(drop: Drop, folder: Path, *, workers: int) -> None:
+    async with Store.open(drop.url) as store:
         drops = Drops(store)
         with suppress(ConflictError):  # it was begun before
-            await drops.begin(run_id, name="drop", task="ner", source={}, fingerprint={})
-        async with drops.hold(run_id, worker=str(os.getpid())) as attempt:
+            await drops.begin(drop.run_id, name="drop", task="ner", source={}, fingerprint={})
+        async with (
+            drops.hold(drop.run_id, worker=str(os.getpid())) as attempt,
+            labels_of_workers(drop, workers=workers) if workers else labels_here(drop, store) as labels,
+        ):
             batch = Batch(
-                run_id,
+                drop.run_id,
                 "ner",
-                source=open_source(str(manifest), "ner", policy=FetchPolicy(roots=(manifest.parent,))),
+                source=open_source(str(drop.manifest), "ner", policy=FetchPolicy(roots=(drop.manifest.parent,))),
                 store=store,
-                labels=FlowLabels(flow, at_once=AT_ONCE, recent=Recent(partial(drops.known, run_id))),
+                labels=labels,
                 attempt=attempt,
                 revive=partial(revive, folder),
             )
             print("ready", flush=True)
-            await store.finish_run(run_id, status=await batch.work())
-    await engine.close()
+            await store.finish_run(drop.run_id, status=await batch.work())
 
 
 def main() -> None:
-    folder, run_id, manifest, log = sys.argv[1:]
-    with embedded_postgres(Path(folder)) as url:
-        asyncio.run(drive(url, run_id, Path(manifest), Path(log), Path(folder)))
+    folder, run_id, manifest, log, workers = sys.argv[1:]
+    with embedded_postgres(Path(folder)) as url, local_workers(int(workers)):
+        drop = Drop(url, run_id, Path(manifest), Path(log))
+        asyncio.run(drive(drop, Path(folder), workers=int(workers)))
+
+
+def local_workers(workers: int) -> AbstractContextManager[None]:
+    if workers == 0:
+        return nullcontext()
+    os.environ.update(COMMON)  # before Ray is imported
+    return local_cluster(num_cpus=workers)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from pipelines.store.drops import Drops
 from pipelines.store.embedded import embedded_postgres
 from pipelines.store.store import Store
-from pipelines.store.values import Run, TaskCounts
-from tests.pipelines.drop_driver import AT_ONCE
+from pipelines.store.values import Run, StoredFailure, TaskCounts
+from serving.workers.pool import Crew
+from tests.pipelines.drop_driver import AT_ONCE, BATCH, POISON
 
 ITEMS = 2_000
 SEED = 20_261_122
@@ -50,9 +52,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def driver(store_folder: Path, run_id: str, manifest: Path, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that works on the run; it is killed at the end if it has not ended."""
-    arguments = [str(store_folder), run_id, str(manifest), str(log)]
+def driver(
+    store_folder: Path, run_id: str, manifest: Path, log: Path, *, workers: int = 0
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that works on the run, itself or by workers; it is killed at the end if it has not ended."""
+    arguments = [str(store_folder), run_id, str(manifest), str(log), str(workers)]
     command = [sys.executable, "-m", "tests.pipelines.drop_driver", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -116,6 +120,12 @@ async def stored(store_folder: Path, run_id: str) -> tuple[Run, TaskCounts, int,
             return await store.run(run_id), counts, rows[0], rows[1]
 
 
+async def failed(store_folder: Path, run_id: str) -> list[StoredFailure]:
+    with embedded_postgres(store_folder) as url:
+        async with Store.open(url) as store:
+            return await Drops(store).errors(run_id)
+
+
 def assert_complete(store_folder: Path, run_id: str) -> None:
     """Every item has one pre-label, and its review is queued once."""
     run, counts, prelabels, reviews = asyncio.run(stored(store_folder, run_id))
@@ -123,36 +133,83 @@ def assert_complete(store_folder: Path, run_id: str) -> None:
     assert (counts.labels, counts.failed, prelabels, reviews) == (ITEMS, 0, ITEMS, ITEMS)
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_killed_workers_and_databases_lose_nothing_and_store_nothing_twice(
-    number: int, store_folder: Path, manifest: Path, tmp_path: Path
+def workers_of(log: Path) -> set[int]:
+    """The living workers' process ids."""
+    noted = log.with_suffix(".pids")
+    return {pid for pid in map(int, noted.read_text().split()) if not _is_dead(pid)} if noted.exists() else set()
+
+
+def kill_worker(log: Path, chance: random.Random) -> None:
+    """SIGKILL one of the workers, and see it dead."""
+    until = time.monotonic() + _LONGEST_S
+    while not (living := sorted(workers_of(log))):
+        assert time.monotonic() < until, "no worker comes back"
+        time.sleep(_LOOK_S)
+    victim = chance.choice(living)
+    os.kill(victim, signal.SIGKILL)
+    while not _is_dead(victim):
+        assert time.monotonic() < until, "the worker survived"
+        time.sleep(_LOOK_S)
+
+
+@pytest.mark.parametrize(
+    ("number", "workers", "victims"),
+    [
+        (0, 0, {"driver": 5, "database": 5}),
+        (1, 0, {"driver": 5, "database": 5}),
+        (2, 2, {"driver": 2, "database": 2, "worker": 6}),
+        (3, 2, {"driver": 2, "database": 2, "worker": 6}),
+    ],
+)
+def test_kills_at_any_moment_lose_nothing_and_store_nothing_twice(
+    number: int, workers: int, victims: dict[str, int], store_folder: Path, manifest: Path, tmp_path: Path
 ) -> None:
     chance, log, run_id = random.Random(SEED + number), tmp_path / "log", f"killed-{number}"
     kills = Counter[str]()
     moments = sorted(chance.sample(range(50, ITEMS - 100), 10))  # of the texts that went through the model
-    victims = chance.sample(["driver", "database"] * 5, 10)
+    order = chance.sample([victim for victim, count in victims.items() for _ in range(count)], 10)
 
     while moments:
-        with driver(store_folder, run_id, manifest, log) as process:
+        with driver(store_folder, run_id, manifest, log, workers=workers) as process:
             while moments:
                 wait_for(log, moments.pop(0), process)
                 time.sleep(chance.uniform(0.0, 0.05))
                 assert process.poll() is None, "the run ended before it could be killed"
-                victim = victims.pop()
+                victim = order.pop()
                 kills[victim] += 1
                 if victim == "driver":
                     process.kill()
                     assert process.wait() == -signal.SIGKILL
                     break
-                kill_database(store_folder)
-    with driver(store_folder, run_id, manifest, log) as process:
+                if victim == "worker":
+                    kill_worker(log, chance)
+                else:
+                    kill_database(store_folder)
+    with driver(store_folder, run_id, manifest, log, workers=workers) as process:
         assert process.wait() == 0
 
-    assert kills == {"driver": 5, "database": 5}
+    assert kills == victims
     assert_complete(store_folder, run_id)
     work = computed(log)
     assert len(work) == ITEMS
-    assert sum(work.values()) - ITEMS <= kills.total() * AT_ONCE
+    at_once = workers * Crew(most=lambda: workers, batch_items=BATCH).items if workers else AT_ONCE
+    assert sum(work.values()) - ITEMS <= kills.total() * at_once
+
+
+def test_an_item_that_kills_its_worker_fails_alone(store_folder: Path, tmp_path: Path) -> None:
+    manifest, log = tmp_path / "drop.jsonl", tmp_path / "log"
+    texts = {f"t{n:03}": POISON if n in (40, 41, 90) else f"text number {n}" for n in range(200)}
+    manifest.write_text("\n".join(json.dumps({"id": name, "text": text}) for name, text in texts.items()))
+
+    with driver(store_folder, "poisoned", manifest, log, workers=2) as process:
+        assert process.wait() == 0
+
+    run, counts, prelabels, _ = asyncio.run(stored(store_folder, "poisoned"))
+    failures = asyncio.run(failed(store_folder, "poisoned"))
+    assert run.status == "done"
+    assert (counts.labels, counts.failed, prelabels) == (197, 3, 197)
+    assert {failure.item_id for failure in failures} == {"t040", "t041", "t090"}
+    assert {(failure.failure.code, failure.failure.attempts) for failure in failures} == {("worker_lost", 4)}
 
 
 def test_a_kill_half_way_costs_at_most_two_per_cent(store_folder: Path, manifest: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from models.errors import OverloadedError
+from models.errors import ConfigError, OverloadedError
 from models.types import BoxPrompt, Content, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
 from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.review import ReviewQueue
@@ -560,3 +560,13 @@ async def _by_transaction(store: Store) -> list[list[str]]:
     """)
     async with store.engine.connect() as connection:
         return list((await connection.execute(first)).scalars())
+
+
+async def test_a_store_whose_tables_are_current_may_be_away_when_it_is_opened() -> None:
+    nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
+
+    async with Store.open(nowhere, is_current=True) as away:
+        assert not await away.is_reachable()
+    with pytest.raises(ConfigError, match="cannot use the store"):
+        async with Store.open(nowhere):
+            pass
