@@ -33,13 +33,13 @@ from pipelines.store.values import Run
 from pipelines.types import PreLabel
 from serving import orders
 from serving.fingerprint import fingerprint
+from serving.labeller import Job
 from serving.orders import Order
 from serving.output import write_output
 from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
-from serving.workers.labeller import Job
-from serving.workers.staff import LOCAL, Staffing, staffed
+from serving.staff import LOCAL, Staffing, staffed
 
 _FEWEST_AT_ONCE = 32
 _PASSES_AT_ONCE = 3  # one that runs, one that is prepared, one that is read and stored

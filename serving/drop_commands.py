@@ -28,8 +28,8 @@ from serving.annotate import Finished
 from serving.orders import Order
 from serving.progress_display import Show, duration, event, figures, shown
 from serving.settings import Settings
+from serving.staff import LOCAL, Staffing
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
-from serving.workers.staff import LOCAL, Staffing
 
 SOME_FAILED, INTERRUPTED = 3, 130  # exit statuses; 0 when all is done, 1 (main's) for what ends a command
 

@@ -29,9 +29,9 @@ from pipelines.store.embedded import embedded_postgres, revive
 from pipelines.store.store import Store
 from pipelines.tasks import TaskCard
 from pipelines.types import ModelUse, Outcome
+from pipelines.workers.pool import Crew, WorkerPool
 from serving.local_cluster import local_cluster
 from serving.ray_flags import COMMON
-from serving.workers.pool import Crew, WorkerPool
 
 BATCH, AT_ONCE = 8, 32
 POISON = "arsenic"  # a text with it kills the process that labels it
@@ -146,8 +146,8 @@ async def labels_here(drop: Drop, store: Store) -> AsyncIterator[Labels]:
 
 @asynccontextmanager
 async def labels_of_workers(drop: Drop, *, workers: int) -> AsyncIterator[Labels]:
-    from serving.workers.nodes import Needs
-    from serving.workers.ray_worker import RayWorker
+    from pipelines.workers.nodes import Needs
+    from pipelines.workers.ray_worker import RayWorker
 
     needs = Needs(cpus=1.0, gpus=0.0)
     pool = WorkerPool(lambda: RayWorker(LoggingLabeller, needs, drop), Crew(most=lambda: workers, batch_items=BATCH))

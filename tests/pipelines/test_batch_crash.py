@@ -24,7 +24,7 @@ from pipelines.store.drops import Drops
 from pipelines.store.embedded import embedded_postgres
 from pipelines.store.store import Store
 from pipelines.store.values import Run, StoredFailure, TaskCounts
-from serving.workers.pool import Crew
+from pipelines.workers.pool import Crew
 from tests.pipelines.drop_driver import AT_ONCE, BATCH, POISON
 
 ITEMS = 2_000

@@ -14,8 +14,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from models.errors import PrelabelError
 from pipelines.prelabel import Request
 from pipelines.types import Outcome
-from serving.workers.nodes import Needs
-from serving.workers.pool import WorkerLostError
+from pipelines.workers.nodes import Needs
+from pipelines.workers.pool import WorkerLostError
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _PATIENCE_S = 30.0  # until it is said that the cluster has no room
 
 
 class Labels(Protocol):
-    """What runs in the actor (serving/workers/labeller.py)."""
+    """What runs in the actor (serving/labeller.py)."""
 
     async def start(self) -> Mapping[str, str]: ...
 

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from models.errors import ConfigError
+from pipelines.workers.pool import Crew, WorkerPool
+from serving.labeller import Job, Labeller
 from serving.local_cluster import local_cluster
 from serving.ray_flags import COMMON
 from serving.settings import Settings
-from serving.workers.labeller import Job, Labeller
-from serving.workers.pool import Crew, WorkerPool
 
 LOCAL = "local"
 
@@ -43,8 +43,8 @@ async def staffed(settings: Settings, staffing: Staffing, job: Job) -> AsyncIter
     cpus, gpus = sum(card.num_cpus for card in cards), sum(card.num_gpus for card in cards)
     batch_items = min(card.limits.max_items for card in cards)
     with _joined(staffing, cpus=math.ceil(cpus * (staffing.workers or 1))):
-        from serving.workers.nodes import Needs, check_store, room_for
-        from serving.workers.ray_worker import RayWorker
+        from pipelines.workers.nodes import Needs, check_store, room_for
+        from pipelines.workers.ray_worker import RayWorker
 
         check_store(is_embedded=settings.store.url is None)
         needs = Needs(cpus=cpus, gpus=gpus)
