@@ -18,9 +18,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_DEATHS = 20  # at work, one after the other, without an item done in between
 _MOST_START_DEATHS = 3  # one after the other
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0  # before a worker that died is replaced
-_LAST_WORDS_S = 5.0
-_IDLE_S = 30.0  # until a worker that has nothing to do leaves
+_LONGEST_PAUSE_S = 30.0
 
 
 class WorkerLostError(Exception):
@@ -49,12 +47,17 @@ class Worker(Protocol):
 class Crew:
     """How many workers there may be, and how much each gets: ``batches`` of ``batch_items`` at the same time.
 
-    ``most`` is asked again whenever items wait, as nodes join and leave.
+    ``most`` is asked again whenever items wait, as nodes join and leave. A worker that dies is replaced after
+    ``pause_s`` seconds, and twice as long each time that its place stays without a living one; for ``last_words_s`` it
+    is waited for what it had done before. One that has nothing to do for ``idle_s`` seconds leaves.
     """
 
     most: Callable[[], int]
     batch_items: int
     batches: int = 3  # one that runs, one that is prepared, one on its way
+    pause_s: float = 0.5
+    last_words_s: float = 5.0
+    idle_s: float = 30.0
 
     @property
     def items(self) -> int:
@@ -85,7 +88,7 @@ class WorkerPool:
     Items go to whichever worker has room, in batches. What a worker had in hand when it died is labelled again, each
     item alone on a worker, so the one that kills it fails with the code worker_lost and takes no other with it. A place
     whose worker died gets another one. There is one worker until more items wait than it has room for, then as many as
-    there may be; one that has nothing to do for half a minute leaves.
+    there may be; one that has nothing to do for a while leaves, but for the last.
     """
 
     def __init__(self, hire: Callable[[], Worker], crew: Crew) -> None:
@@ -93,7 +96,8 @@ class WorkerPool:
         self._waiting = deque[_Asked]()
         self._suspects = deque[_Asked]()  # a worker died while it had them
         self._killers = set[str]()  # ids of items that killed a worker they had for themselves
-        self._places = dict[_Place, asyncio.Task[None]]()
+        self._places = list[_Place]()
+        self._keeping = set[asyncio.Task[None]]()  # the places, and what is still to be done for those that are left
         self._examiner: _Place | None = None
         self._labels_with: Mapping[str, str] = {}
         self._deaths = self._start_deaths = 0
@@ -139,10 +143,9 @@ class WorkerPool:
 
     async def close(self) -> None:
         """End the workers, and what they are at."""
-        tasks = list(self._places.values())
-        for task in tasks:
+        for task in self._keeping:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._keeping, return_exceptions=True)
 
     @property
     def _room(self) -> int:
@@ -155,17 +158,20 @@ class WorkerPool:
 
     def _add_place(self) -> None:
         place = _Place()
-        self._places[place] = asyncio.create_task(self._keep(place))
+        self._places.append(place)
+        task = asyncio.create_task(self._keep(place))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
 
     async def _keep(self, place: _Place) -> None:
         """Keep a worker in the place until it is not needed any more."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s = self._crew.pause_s
         try:
             while self._failure is None:
                 worker = self._hire()
                 try:
                     await self._begin(worker)
-                    pause_s = _FIRST_PAUSE_S
+                    pause_s = self._crew.pause_s
                     await self._feed(place, worker)
                     return
                 except WorkerLostError as err:
@@ -197,7 +203,9 @@ class WorkerPool:
         self._start_deaths = 0
 
     def _leave(self, place: _Place) -> None:
-        del self._places[place]
+        if place not in self._places:
+            return
+        self._places.remove(place)
         for task in place.flying:
             task.cancel()
         if self._examiner is place:
@@ -222,10 +230,11 @@ class WorkerPool:
                 task.add_done_callback(lambda _: place.news.set())
                 place.flying[task] = batch
             try:
-                async with asyncio.timeout(_IDLE_S):
+                async with asyncio.timeout(self._crew.idle_s):
                     await place.news.wait()
             except TimeoutError:
                 if not place.flying and len(self._places) > 1:
+                    self._leave(place)  # before anybody counts on it
                     return
             self._collect(place)
 
@@ -264,7 +273,7 @@ class WorkerPool:
     async def _lose(self, place: _Place, err: WorkerLostError) -> None:
         """Note who may have killed the worker, or who has."""
         if place.flying:
-            await asyncio.wait(place.flying, timeout=_LAST_WORDS_S)
+            await asyncio.wait(place.flying, timeout=self._crew.last_words_s)
             with suppress(WorkerLostError):
                 self._collect(place)  # what it did before
         held = [asked for batch in place.flying.values() for asked in batch if not asked.answer.done()]
