@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +43,7 @@ from serving.ray_flags import COMMON
 
 BATCH, AT_ONCE = 8, 32
 POISON = "arsenic"  # a text with it kills the process that labels it
-_PASS_S = 0.02
+_PASS_S, _SLOW_PASS_S = 0.02, 0.08  # slow where a second node's worker has to come in time
 _USE = ModelUse(name="logging", version="1", weights_digest="w", config_digest="c")
 
 
@@ -48,7 +56,8 @@ class Sample:
 class Logging:
     """A model that marks the whole text, takes its time, and writes down what it computes before it does."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, pass_s: float) -> None:
+        self._pass_s = pass_s
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def prepare(self, payloads: Sequence[Payload]) -> list[Sample]:
@@ -58,7 +67,7 @@ class Logging:
         if any(POISON in sample.text for sample in batch):
             os.kill(os.getpid(), signal.SIGKILL)
         os.write(self._log, "".join(f"{sample.text}\n" for sample in batch).encode())
-        time.sleep(_PASS_S)
+        time.sleep(self._pass_s)
         return [sample.text for sample in batch]
 
     def read(self, raw: list[str], payloads: Sequence[Payload]) -> list[Prediction]:
@@ -87,8 +96,8 @@ def decode(content: Content) -> Payload:
 
 
 @asynccontextmanager
-async def engine_flow(log: Path, store: Store) -> AsyncIterator[Flow]:
-    engine = Engine(Logging(log), decode=decode, limits=BatchLimits(max_items=BATCH))
+async def engine_flow(drop: Drop, store: Store) -> AsyncIterator[Flow]:
+    engine = Engine(Logging(drop.log, pass_s=drop.pass_s), decode=decode, limits=BatchLimits(max_items=BATCH))
     tasks: Mapping[Task, TaskCard] = {"ner": TaskCard(task="ner", models=("logging",))}
     policies: Mapping[Task, ThresholdPolicy] = {"ner": ThresholdPolicy(queue="texts", accept_score=0.95)}
     async with Fetcher(FetchPolicy()) as fetcher:
@@ -111,6 +120,7 @@ class Drop:
     run_id: str
     manifest: Path
     log: Path
+    pass_s: float
 
     def note(self, pid: int) -> None:
         with self.log.with_suffix(".pids").open("a") as file:
@@ -129,7 +139,7 @@ class LoggingLabeller:
 
     async def start(self) -> dict[str, str]:
         store = await self._open.enter_async_context(Store.open(self._drop.url, pool_size=1, is_current=True))
-        flow = await self._open.enter_async_context(engine_flow(self._drop.log, store))
+        flow = await self._open.enter_async_context(engine_flow(self._drop, store))
         self._labels = self._drop.labels(flow, store)
         self._drop.note(os.getpid())
         return {"logging": "w"}
@@ -140,7 +150,7 @@ class LoggingLabeller:
 
 @asynccontextmanager
 async def labels_here(drop: Drop, store: Store) -> AsyncIterator[Labels]:
-    async with engine_flow(drop.log, store) as flow:
+    async with engine_flow(drop, store) as flow:
         yield drop.labels(flow, store)
 
 
@@ -181,17 +191,39 @@ async def drive(drop: Drop, folder: Path, *, workers: int) -> None:
 
 
 def main() -> None:
-    folder, run_id, manifest, log, workers = sys.argv[1:]
-    with embedded_postgres(Path(folder)) as url, local_workers(int(workers)):
-        drop = Drop(url, run_id, Path(manifest), Path(log))
+    folder, run_id, manifest, log, workers, nodes = sys.argv[1:]
+    with embedded_postgres(Path(folder)) as url, cluster(int(workers), nodes=int(nodes), log=Path(log)):
+        drop = Drop(url, run_id, Path(manifest), Path(log), _SLOW_PASS_S if int(nodes) > 1 else _PASS_S)
         asyncio.run(drive(drop, Path(folder), workers=int(workers)))
 
 
-def local_workers(workers: int) -> AbstractContextManager[None]:
+def cluster(workers: int, *, nodes: int, log: Path) -> AbstractContextManager[None]:
+    """What the workers run on: nothing, this machine, or simulated nodes with room for one worker each."""
     if workers == 0:
         return nullcontext()
     os.environ.update(COMMON)  # before Ray is imported
-    return local_cluster(num_cpus=workers)
+    return simulated_nodes(nodes, log) if nodes > 1 else local_cluster(num_cpus=workers)
+
+
+@contextmanager
+def simulated_nodes(nodes: int, log: Path) -> Iterator[None]:
+    """A cluster that sees within some seconds that a node is gone; the last node's process is noted."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    looks = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    each = {"num_cpus": 1, "object_store_memory": 128 * 2**20}
+    head = each | {"include_dashboard": False, "_system_config": looks}
+    started = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(nodes - 1):
+            node = started.add_node(**each)
+            log.with_suffix(".node").write_text(str(node.all_processes["raylet"][0].process.pid))
+        ray.init(started.address, log_to_driver=False, logging_level=logging.ERROR)
+        yield
+    finally:
+        ray.shutdown()
+        started.shutdown()
 
 
 if __name__ == "__main__":

@@ -53,10 +53,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def driver(
-    store_folder: Path, run_id: str, manifest: Path, log: Path, *, workers: int = 0
+    store_folder: Path, run_id: str, manifest: Path, log: Path, *, workers: int = 0, nodes: int = 1
 ) -> Iterator[subprocess.Popen[str]]:
     """A process that works on the run, itself or by workers; it is killed at the end if it has not ended."""
-    arguments = [str(store_folder), run_id, str(manifest), str(log), str(workers)]
+    arguments = [str(store_folder), run_id, str(manifest), str(log), str(workers), str(nodes)]
     command = [sys.executable, "-m", "tests.pipelines.drop_driver", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -194,6 +194,23 @@ def test_kills_at_any_moment_lose_nothing_and_store_nothing_twice(
     assert len(work) == ITEMS
     at_once = workers * Crew(most=lambda: workers, batch_items=BATCH).items if workers else AT_ONCE
     assert sum(work.values()) - ITEMS <= kills.total() * at_once
+
+
+def test_a_node_that_dies_loses_nothing(store_folder: Path, manifest: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with driver(store_folder, "node", manifest, log, workers=2, nodes=2) as process:
+        while len(before := workers_of(log)) < 2:
+            assert process.poll() is None, "the run ended before the second node had a worker"
+            time.sleep(_LOOK_S)
+        wait_for(log, sum(computed(log).values()) + 10 * BATCH, process)
+        node = int(log.with_suffix(".node").read_text())
+        os.kill(node, signal.SIGKILL)
+        assert process.wait(_LONGEST_S) == 0
+
+    assert len(before) == 2
+    assert _is_dead(node)
+    assert_complete(store_folder, "node")
+    assert sum(computed(log).values()) - ITEMS <= Crew(most=lambda: 1, batch_items=BATCH).items
 
 
 def test_an_item_that_kills_its_worker_fails_alone(store_folder: Path, tmp_path: Path) -> None:
