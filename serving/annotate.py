@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
 
 from models.types import Task
 from pipelines.batch import Batch, FlowLabels, Labels
@@ -39,11 +38,10 @@ from serving.output import write_output
 from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
-from serving.staff import LOCAL, Staffing, staffed
+from serving.staff import Staffing, needed, staffed
 
 _FEWEST_AT_ONCE = 32
 _PASSES_AT_ONCE = 3  # one that runs, one that is prepared, one that is read and stored
-_FEW = 1_000  # items, which a model has labelled before a cluster has started
 _BULK_SHARE = 0.75  # of a model's queue (models/engine.py)
 
 
@@ -89,7 +87,7 @@ async def annotate(
             source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
             run_id = run.id if run is not None else uuid.uuid4().hex[:12]
             job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
-            async with _labelling(job, store, await _needed(staffing, source)) as labelling:
+            async with _labelling(job, store, await needed(staffing, store, run, source)) as labelling:
                 run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
                 async with Drops(store).hold(run.id, worker=_this_process()) as attempt:
                     manifest = _manifest(await store.run(run.id), order.task)
@@ -135,14 +133,6 @@ async def _labelling(job: Job, store: Store, staffing: Staffing | None) -> Async
         recent = Recent(partial(Drops(store).known, job.run_id))
         labels = FlowLabels(flow, at_once=_at_once(settings, task), recent=recent)
         yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
-
-
-async def _needed(staffing: Staffing | None, source: Source) -> Staffing | None:
-    """The workers, unless the drop is so small that it is done before a cluster of this machine has started."""
-    if staffing is None or staffing.cluster != LOCAL:
-        return staffing
-    first = await asyncio.to_thread(lambda: sum(1 for _ in islice(source.entries(), _FEW + 1)))
-    return staffing if first > _FEW else None
 
 
 async def dry_run(settings: Settings, order: Order) -> Estimate:

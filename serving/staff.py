@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from models.errors import ConfigError
+from pipelines.sources.source import Source
+from pipelines.store.listing import Listing
+from pipelines.store.store import Store
+from pipelines.store.values import Run
 from pipelines.workers.pool import Crew, WorkerPool
 from serving.labeller import Job, Labeller
 from serving.local_cluster import local_cluster
@@ -17,6 +24,8 @@ from serving.ray_flags import COMMON
 from serving.settings import Settings
 
 LOCAL = "local"
+_ANSWER_S = 5.0
+_FEW = 1_000  # items, which a model has labelled before a cluster has started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,21 @@ class Staffing:
 
     workers: int | None = None
     cluster: str = LOCAL
+
+
+async def needed(staffing: Staffing | None, store: Store, run: Run | None, source: Source) -> Staffing | None:
+    """The workers, unless a drop is so small that it is done before a cluster of this machine has started.
+
+    Args:
+        run: what is gone on with; where its listing is complete, the source is not looked at.
+    """
+    if staffing is None or staffing.cluster != LOCAL:
+        return staffing
+    if run is not None and run.is_listed:
+        items = await Listing(store).count(run.id)
+    else:
+        items = await asyncio.to_thread(lambda: sum(1 for _ in islice(source.entries(), _FEW + 1)))
+    return staffing if items > _FEW else None
 
 
 @asynccontextmanager
@@ -63,6 +87,7 @@ def _joined(staffing: Staffing, *, cpus: int) -> Iterator[None]:
         with local_cluster(num_cpus=max(os.cpu_count() or 1, cpus)):
             yield
         return
+    _check_answers(staffing.cluster)
     import ray
 
     try:
@@ -73,3 +98,17 @@ def _joined(staffing: Staffing, *, cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(cluster: str) -> None:
+    """Ray itself tries an address where nobody listens for minutes, and then aborts the process."""
+    host, _, port = cluster.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # such as "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as err:
+        message = (
+            f"no Ray cluster can be joined at '{cluster}': {err}; give its head node's address, as 'ray start' says it"
+        )
+        raise ConfigError(message) from err

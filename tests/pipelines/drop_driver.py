@@ -40,6 +40,7 @@ from pipelines.types import ModelUse, Outcome
 from pipelines.workers.pool import Crew, WorkerPool
 from serving.local_cluster import local_cluster
 from serving.ray_flags import COMMON
+from tests.pipelines.nodes import simulated_nodes
 
 BATCH, AT_ONCE = 8, 32
 POISON = "arsenic"  # a text with it kills the process that labels it
@@ -202,28 +203,21 @@ def cluster(workers: int, *, nodes: int, log: Path) -> AbstractContextManager[No
     if workers == 0:
         return nullcontext()
     os.environ.update(COMMON)  # before Ray is imported
-    return simulated_nodes(nodes, log) if nodes > 1 else local_cluster(num_cpus=workers)
+    return noted_nodes(nodes, log) if nodes > 1 else local_cluster(num_cpus=workers)
 
 
 @contextmanager
-def simulated_nodes(nodes: int, log: Path) -> Iterator[None]:
-    """A cluster that sees within some seconds that a node is gone; the last node's process is noted."""
+def noted_nodes(nodes: int, log: Path) -> Iterator[None]:
+    """Simulated nodes of which the last one's process is noted."""
     import ray
-    from ray.cluster_utils import Cluster
 
-    looks = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    each = {"num_cpus": 1, "object_store_memory": 128 * 2**20}
-    head = each | {"include_dashboard": False, "_system_config": looks}
-    started = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(nodes - 1):
-            node = started.add_node(**each)
-            log.with_suffix(".node").write_text(str(node.all_processes["raylet"][0].process.pid))
+    with simulated_nodes(nodes) as started:
+        log.with_suffix(".node").write_text(str(started.pids[-1]))
         ray.init(started.address, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-    finally:
-        ray.shutdown()
-        started.shutdown()
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 if __name__ == "__main__":
