@@ -43,15 +43,17 @@ class RayWorker:
 
     async def start(self) -> Mapping[str, str]:
         starting = asyncio.ensure_future(self._actor.start.remote())
-        while not (await asyncio.wait([starting], timeout=_PATIENCE_S))[0]:
-            logger.warning("a worker waits for room on a node (%s), or loads its models", self._needs)
         try:
+            while not (await asyncio.wait([starting], timeout=_PATIENCE_S))[0]:
+                logger.warning("a worker waits for room on a node (%s), or loads its models", self._needs)
             with _told():
                 return starting.result()
         except RayTaskError as err:
             if isinstance(err.cause, PrelabelError):
                 raise err.cause from err
             raise WorkerLostError(_said(err)) from err
+        finally:
+            starting.cancel()  # where nobody waits for it any more
 
     async def label(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         try:
