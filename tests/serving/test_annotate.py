@@ -341,3 +341,25 @@ def test_a_wrong_ontology_is_refused_before_anything_is_labelled(tmp_path: Path,
     assert isinstance(refused.exception, ConfigError)
     assert "is no class (did you mean 'round'?)" in str(refused.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_run_has_its_categories_in_the_order_of_the_ontology(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = a_drop(tmp_path / "drop", {})
+    (drop / "a.jpg").write_bytes((IMAGES / "easy_00.jpg").read_bytes())
+    config = a_sloppy_configuration(tmp_path, ontology="classes: [{name: zebra}, {name: circle}, {name: axe}]")
+    order = [drop, "--task", "detection", "--out", tmp_path / "out", "--config", config]
+    first, *_ = events(annotate(environment, *order))
+
+    ask(environment, "export", first["run"], "--format", "coco", "--out", str(tmp_path / "x"), "--config", str(config))
+
+    exported = json.loads((tmp_path / "x" / "coco.json").read_text())
+    names = [category["name"] for category in exported["categories"]]
+    assert [category["id"] for category in exported["categories"]] == list(range(1, len(names) + 1))
+    assert names[:3] == ["zebra", "circle", "axe"]
+    assert names[3:] == sorted(names[3:])
+    by_id = {category["id"]: category["name"] for category in exported["categories"]}
+    [result] = parquet.read(tmp_path / "out")
+    assert [by_id[found["category_id"]] for found in exported["annotations"]] == [a.label for a in result.annotations]
+    assert len(exported["annotations"]) > 1
