@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from models.types import Item, Task
 from pipelines.batch import Labels
 from pipelines.prelabel import Request
+from pipelines.remarks import FindingCount, UnmappedCount, remarks_on
 from pipelines.sources.source import Source
 from pipelines.types import Failed, Outcome
 
@@ -23,7 +24,8 @@ class Estimate:
     """What a drop would come to.
 
     ``items`` and ``bad_entries`` are counted; the rest is measured on ``sampled`` items, drawn evenly from all of them,
-    of which so many were ``accepted``, sent to ``review``, or ``failed`` with these codes.
+    of which so many were ``accepted``, sent to ``review``, or ``failed`` with these codes. ``findings`` is what the
+    sanity rules found in these, ``unmapped`` the labels that mean no class.
     """
 
     items: int
@@ -32,6 +34,8 @@ class Estimate:
     accepted: int
     review: int
     failed: dict[str, int]
+    findings: tuple[FindingCount, ...]
+    unmapped: tuple[UnmappedCount, ...]
     items_per_s: float | None
 
     @property
@@ -71,7 +75,9 @@ def _sampled(source: Source, chance: random.Random) -> tuple[list[Item], int, in
 
 
 def _estimate(outcomes: Sequence[Outcome], items: int, bad_entries: int, *, seconds: float) -> Estimate:
-    routes = Counter(outcome.decision.route for outcome in outcomes if not isinstance(outcome, Failed))
+    labelled = [outcome for outcome in outcomes if not isinstance(outcome, Failed)]
+    routes = Counter(outcome.decision.route for outcome in labelled)
+    remarks = remarks_on(outcome.pre_label for outcome in labelled)
     return Estimate(
         items=items,
         bad_entries=bad_entries,
@@ -79,5 +85,7 @@ def _estimate(outcomes: Sequence[Outcome], items: int, bad_entries: int, *, seco
         accepted=routes["accept"] + routes["audit"],
         review=routes["review"] + routes["scratch"],
         failed=dict(Counter(outcome.failure.code for outcome in outcomes if isinstance(outcome, Failed))),
+        findings=remarks.findings,
+        unmapped=remarks.unmapped,
         items_per_s=len(outcomes) / seconds if outcomes else None,
     )

@@ -1,4 +1,4 @@
-"""Takes an item from its bytes to a decision: fetch, predict, measure, decide, store."""
+"""Takes an item from its bytes to a decision: fetch, predict, check, measure, decide, store."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Content, Item, Prediction, Priority, Prompts, Task
 from pipelines.policy import Policy
-from pipelines.tasks import TaskCard, chained, only, prompts_from, uncertainty
+from pipelines.standards import Published, Standards, is_large
+from pipelines.tasks import TaskCard, chained, prompts_from, uncertainty
 from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLabel, Provenance
 
 logger = logging.getLogger(__name__)
@@ -84,7 +86,8 @@ class Flow:
     """Everything the flow calls on its way.
 
     Storing may begin up to ``save_s`` seconds past a deadline, so that what is ready by then is kept. What is ``known``
-    of a content, from the same models and configuration, is not computed again.
+    of a content, from the same models and configuration, is not computed again. What the models say is published as the
+    ``standards`` have it.
     """
 
     fetcher: Fetches
@@ -93,6 +96,7 @@ class Flow:
     policies: Mapping[Task, Policy]
     store: Saves
     clock: Callable[[], datetime]
+    standards: Standards = field(default_factory=Standards)
     save_s: float = 2.0
     known: Knows | None = None
 
@@ -162,7 +166,7 @@ async def _label(request: Request, flow: Flow, urgency: Urgency) -> Labelled:
     item, task = request.item, request.task
     card = _task_card(item, task, flow.tasks)
     content = await _with_digest(await flow.fetcher.fetch(item))
-    pre_label = await _known(item, content, flow) or await _computed(item, card, content, flow, urgency)
+    pre_label = await _known(item, content, flow) or await _computed(request, card, content, flow, urgency)
     return Labelled(item=item, task=task, pre_label=pre_label, decision=flow.policies[task].decide(task, pre_label))
 
 
@@ -175,15 +179,18 @@ async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:
     return replace(known, provenance=replace(known.provenance, created_at=flow.clock()))
 
 
-async def _computed(item: Item, card: TaskCard, content: Content, flow: Flow, urgency: Urgency) -> PreLabel:
+async def _computed(request: Request, card: TaskCard, content: Content, flow: Flow, urgency: Urgency) -> PreLabel:
     prediction, ran = await _predict(card, content, flow.models, urgency)
-    prediction = only(prediction, item.prompts.labels)
+    published = await _published(prediction, ran, request, content, flow)
     return PreLabel(
-        prediction=prediction,
+        prediction=published.prediction,
         confidence=None,  # until a calibration has been fitted for this model version and task
         calibrated=False,
-        uncertainty=uncertainty(card.task, prediction.signals),
+        uncertainty=uncertainty(card.task, published.prediction.signals),
         provenance=_provenance(card.task, ran, content, flow),
+        findings=published.findings,
+        more_findings=published.more_findings,
+        unmapped=published.unmapped,
     )
 
 
@@ -214,6 +221,26 @@ async def _predict(
     return whole, ran
 
 
+async def _published(
+    prediction: Prediction, ran: Sequence[ModelUse], request: Request, content: Content, flow: Flow
+) -> Published:
+    """The prediction as it may be published; a large one is checked beside the event loop."""
+    publish = partial(
+        flow.standards.publish,
+        prediction,
+        task=request.task,
+        models=[use.name for use in ran],
+        wanted=request.item.prompts.labels,
+        text=_text(content),
+    )
+    return await asyncio.to_thread(publish) if is_large(prediction) else publish()
+
+
+def _text(content: Content) -> str | None:
+    """A text as its spans count it (models/media/text.py); None for other media."""
+    return content.data.decode().replace("\0", "\ufffd") if content.media == "text" else None
+
+
 def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
     return Provenance(
         model=ran[-1].name,
@@ -225,6 +252,8 @@ def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flo
         policy_id=flow.policies[task].id,
         item_digest=content.digest or "",
         created_at=flow.clock(),
+        rules_digest=flow.standards.rules_digest,
+        ontology_digest=flow.standards.ontology_digest,
     )
 
 

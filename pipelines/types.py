@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from models.types import Item, Prediction, Task
+from pipelines.sanity import Finding, MoreFindings
 
 Route = Literal["accept", "audit", "review", "scratch"]
 
@@ -28,7 +29,8 @@ class Provenance:
     """What made a pre-label. The model fields name the last model of a chain.
 
     ``chain`` names every model that ran, in order, as ``name@version:digest`` with 12 digits of the weights' digest.
-    ``item_digest`` is the sha256 of the item's bytes as fetched.
+    ``item_digest`` is the sha256 of the item's bytes as fetched. ``rules_digest`` is the sha256 of the sanity rules,
+    ``ontology_digest`` of the ontology; None where there was none.
     """
 
     model: str
@@ -40,6 +42,8 @@ class Provenance:
     item_digest: str
     created_at: datetime
     chain: tuple[str, ...] = ()
+    rules_digest: str | None = None
+    ontology_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,9 @@ class PreLabel:
     """A prediction, how likely it is right as a whole, and how unsure the model is.
 
     ``confidence`` is P(nothing of the prediction needs a correction); None until a calibration exists, and
-    ``calibrated`` says which. ``uncertainty`` is named, each value in [0, 1], 1 = no idea.
+    ``calibrated`` says which. ``uncertainty`` is named, each value in [0, 1], 1 = no idea. ``findings`` says what the
+    sanity rules found in the prediction and repaired, ``more_findings`` counts those beyond the first hundred,
+    ``unmapped`` the labels of the models that mean no class of the ontology.
     """
 
     prediction: Prediction
@@ -55,6 +61,9 @@ class PreLabel:
     calibrated: bool
     uncertainty: dict[str, float]
     provenance: Provenance
+    findings: tuple[Finding, ...] = ()
+    more_findings: tuple[MoreFindings, ...] = ()
+    unmapped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from pipelines.store.store import Store
 from pipelines.store.values import Run
 from pipelines.types import PreLabel
 from serving import orders
-from serving.fingerprint import fingerprint
+from serving.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
 from serving.labeller import Job
 from serving.orders import Order
 from serving.output import write_output
@@ -193,7 +193,9 @@ def _manifest(run: Run, task: Task) -> RunManifest:
         status=run.status,
         task=task,
         source=run.source or {},
-        policy=fingerprint.pop("policy", None),
+        policy=fingerprint.pop(POLICY, None),
+        rules_digest=fingerprint.pop(RULES, None),
+        ontology_digest=fingerprint.pop(ONTOLOGY, None),
         models=fingerprint,
         code_version=version("prelabel"),
         created_at=run.created_at,

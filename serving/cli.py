@@ -75,7 +75,15 @@ def demo(
         )
         queues = sample.queues(address)
     every_item = [item for of_task in items.values() for item in of_task]
-    summary = folder.write(results, every_item, out, title="prelabel demo", seconds=seconds, media=settings.media)
+    summary = folder.write(
+        results,
+        every_item,
+        out,
+        title="prelabel demo",
+        seconds=seconds,
+        media=settings.media,
+        standards=settings.standards,
+    )
     print_summary(summary, as_json=as_json)
     for queue in queues:
         notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")

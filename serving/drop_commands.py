@@ -17,6 +17,7 @@ from pipelines.batch import Batch
 from pipelines.formats.exported import LeftOut
 from pipelines.formats.registry import FORMATS
 from pipelines.formats.summary import summary_of
+from pipelines.remarks import Remarks, sentences
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
 from pipelines.store.store import Store
@@ -87,7 +88,8 @@ def annotate(
     finished = _annotated(configuration.load(config), order, resume, staffing, as_json=as_json)
     status = finished.manifest.status
     if as_json:
-        event(screen, "finished", **figures(finished.progress), run=finished.manifest.run, status=status)
+        remarks = asdict(finished.manifest.remarks)
+        event(screen, "finished", **figures(finished.progress), **remarks, run=finished.manifest.run, status=status)
     else:
         _tell(finished)
     if status != "done":
@@ -152,19 +154,29 @@ def list_runs(config: Config = None, as_json: AsJson = False) -> None:
 def show_run(run_id: RunId, config: Config = None, as_json: AsJson = False) -> None:
     """Show how a run came out so far."""
 
-    async def read(store: Store) -> tuple[Run, list[TaskCounts], list[ErrorCount], int]:
-        run, counts = await store.run(run_id), await store.counts(run_id)
-        return run, counts, await Drops(store).error_counts(run_id), await Listing(store).count(run_id)
+    async def read(store: Store) -> tuple[Run, list[TaskCounts], list[ErrorCount], Remarks, int]:
+        run, counts, drops = await store.run(run_id), await store.counts(run_id), Drops(store)
+        errors, remarks = await drops.error_counts(run_id), await drops.remarks(run_id)
+        return run, counts, errors, remarks, await Listing(store).count(run_id)
 
-    run, counts, errors, listed = with_store(config, read)
+    run, counts, errors, remarks, listed = with_store(config, read)
     facts = asdict(run) | {"listed": listed}
     if as_json:
-        print_json(facts | {"counts": [asdict(c) for c in counts], "errors": [asdict(error) for error in errors]})
+        came_out = {"counts": [asdict(c) for c in counts], "errors": [asdict(error) for error in errors]}
+        print_json(facts | came_out | asdict(remarks))
         return
     for name in ("id", "name", "task", "status", "listed", "attempt", "worker", "created_at", "finished_at"):
         screen.print(f"[bold]{name:<12}[/] {facts[name]}", highlight=False, soft_wrap=True)
     print_summary([summary_of(count, seconds=None) for count in counts], as_json=False)
     print_rows([asdict(error) for error in errors] or [{"errors": "none"}])
+    print_rows([asdict(count) for count in remarks.findings] or [{"findings of the sanity rules": "none"}])
+    if remarks.unmapped:
+        print_rows(
+            [
+                {"unmapped label": one.label, "annotations": one.annotations, "items": one.items}
+                for one in remarks.unmapped
+            ]
+        )
 
 
 @runs_app.command("errors")
@@ -288,6 +300,8 @@ def _tell(finished: Finished) -> None:
         notes.print(
             f"see 'prelabel runs errors {manifest.run}', try again with 'prelabel runs redrive'", soft_wrap=True
         )
+    for said in sentences(manifest.remarks):
+        notes.print(said, soft_wrap=True, highlight=False, markup=False)
     if manifest.status != "done":
         notes.print(f"run {manifest.run} was {manifest.status}; go on with it by --resume {manifest.run}")
     notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
@@ -309,6 +323,8 @@ def _tell_estimate(settings: Settings, order: Order | None, *, as_json: bool) ->
         screen.print(f"about {duration(found.seconds)} at {rate}, measured on {found.sampled} items", highlight=False)
     failed = "".join(f", {count} failed ({code})" for code, count in sorted(found.failed.items()))
     screen.print(f"of these: {found.accepted} accepted, {found.review} for review{failed}", highlight=False)
+    for said in sentences(Remarks(findings=found.findings, unmapped=found.unmapped)):
+        screen.print(said, soft_wrap=True, highlight=False, markup=False)
 
 
 def _stop_on_interrupt(batch: Batch) -> None:

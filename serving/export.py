@@ -36,6 +36,8 @@ async def export(
         done, wanted = ", ".join(sorted(tasks)) or "nothing", ", ".join(sorted(chosen.TASKS))
         raise ConfigError(f"run '{run_id}' did {done}; the format '{format_name}' holds {wanted}")
     labels, fetch, left_out = await labels_of(store, run_id), settings.fetch, Counter[str]()
+    if settings.ontology is not None:
+        labels = settings.ontology.in_order(labels)
     with suppress(ConfigError):  # a run of calls has no drop whose texts are opened
         fetch = Order.of(run).opened(fetch)
 

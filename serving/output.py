@@ -40,6 +40,7 @@ async def write_output(
     shards = await with_entries(store, run.id, fetcher, write_shards)
     summary = [summary_of(counts, seconds=seconds)]
     title, errors = f"{run.name}: {order.task}", await Drops(store).error_counts(run.id)
+    remarks, standards = await Drops(store).remarks(run.id), settings.standards
     facts = _facts(manifest, seconds)
 
     def write_report(entries: Iterable[Exported]) -> None:
@@ -47,7 +48,17 @@ async def write_output(
             Entry(result=one.result, source=_source(one, settings.fetch), text=one.text, limits=settings.media)
             for one in entries
         )
-        report.write(shown, out / "report.html", title=title, summary=summary, errors=errors, facts=facts)
+        report.write(
+            shown,
+            out / "report.html",
+            title=title,
+            summary=summary,
+            errors=errors,
+            sanity=remarks.by_rule(standards.checked_rules(order.task)),
+            rules_off=standards.rules_off(order.task),
+            unmapped=remarks.by_label(),
+            facts=facts,
+        )
 
     await with_entries(store, run.id, fetcher, write_report)
     finished = replace(
@@ -57,6 +68,8 @@ async def write_output(
         seconds=seconds,
         counts=counts,
         errors=tuple(errors),
+        findings=remarks.findings,
+        unmapped=remarks.unmapped,
         files=tuple(
             OutputFile(name=shard.path.name, rows=shard.rows, size_bytes=shard.bytes, sha256=shard.sha256)
             for shard in shards

@@ -115,5 +115,6 @@ async def flow_over(
             tasks=settings.task_cards,
             policies=settings.policies,
             store=saves or store,
+            standards=settings.standards,
             clock=lambda: datetime.now(UTC),
         )

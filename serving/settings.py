@@ -7,18 +7,31 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.card import BatchLimits, ModelCard, card_from, read_card
 from models.errors import ConfigError
 from models.media import MediaLimits
 from models.types import Task
 from pipelines.fetch import FetchPolicy
+from pipelines.ontology import Ontology
+from pipelines.ontology import read as read_ontology
 from pipelines.policy import ThresholdPolicy
+from pipelines.sanity import SanityRules
+from pipelines.standards import Standards
 from pipelines.tasks import CHAINS, TaskCard
 from serving.auth import KeyRing
 
@@ -97,8 +110,20 @@ class StoreSettings(Section):
         return folder.expanduser().absolute()
 
 
+def _ontology_of(value: object) -> object:
+    if isinstance(value, str | Path):
+        return read_ontology(Path(value).expanduser())
+    if value is None or isinstance(value, Ontology):
+        return value
+    raise ValueError(f"wanted the path of an ontology's file; got {type(value).__name__}")
+
+
 class Settings(BaseSettings):
-    """Everything that can be configured; ``PRELABEL_SECTION__KEY`` in the environment overrides the file."""
+    """Everything that can be configured; ``PRELABEL_SECTION__KEY`` in the environment overrides the file.
+
+    ``ontology`` is given as a file's path and read at once, so that every process that these settings are sent to has
+    the same, on machines without the file too.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="PRELABEL_", env_nested_delimiter="__", protected_namespaces=()
@@ -111,6 +136,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     fetch: FetchPolicy = FetchPolicy()
     media: MediaLimits = MediaLimits()
+    sanity: SanityRules = SanityRules()
+    ontology: Annotated[Ontology | None, NoDecode, BeforeValidator(_ontology_of)] = None
     lock_file: Path
     _stated: dict[str, frozenset[str]] = PrivateAttr(default_factory=dict)
 
@@ -155,6 +182,11 @@ class Settings(BaseSettings):
         return {card.name: card for card in self.models}
 
     @property
+    def standards(self) -> Standards:
+        """What predictions must meet before they are published."""
+        return Standards(rules=self.sanity, ontology=self.ontology)
+
+    @property
     def profile_file(self) -> Path:
         """Where 'prelabel models profile --write' keeps what it measured: beside the lock, under the same name."""
         return self.lock_file.with_suffix(".profile")
@@ -187,7 +219,7 @@ def load(name: str | None = None) -> Settings:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ConfigError(f"{file} must hold keys and values at its top; got {type(content).__name__}")
-        settings = Settings(**_with_cards(content, file))
+        settings = Settings(**_with_ontology(_with_cards(content, file), file))
         settings._stated |= dict(_stated(content, file))
         return settings
     except FileNotFoundError as err:
@@ -237,6 +269,12 @@ def _with_cards(content: dict[str, Any], file: Path) -> dict[str, Any]:
         for entry in content.get("models") or ()
     )
     return {"lock_file": file.with_suffix(".lock")} | content | {"models": tuple(cards)}
+
+
+def _with_ontology(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The content with the ontology's path as seen from the file."""
+    path = content.get("ontology")
+    return content | {"ontology": file.parent / Path(path).expanduser()} if isinstance(path, str) else content
 
 
 def _stated(content: dict[str, Any], file: Path) -> Iterator[tuple[str, frozenset[str]]]:

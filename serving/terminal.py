@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.errors import ConfigError
@@ -65,5 +66,5 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
         return
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(escape(str(value)) for value in row.values()))  # labels and messages are no markup
     screen.print(table)

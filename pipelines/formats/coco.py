@@ -48,7 +48,7 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     Every image is listed, those that failed and those without labels too: ``images[i].prelabel`` says what came out
     for it, task by task. One object is one annotation: a box that a mask was made from is found under the mask's
     ``prelabel.parent``. ``score`` is the model's own number; a calibrated one is in ``prelabel.confidence``.
-    Categories are numbered in alphabetical order. A box without a mask has an empty ``segmentation``, and so has a
+    Categories are numbered in the order of the labels. A box without a mask has an empty ``segmentation``, and so has a
     polygon of fewer than three points, which is counted as left out. ``file_name`` is the item's uri, or its id if it
     has none; a size that is not known is written as 0 × 0. Coordinates are pixels from the top left, as ours
     (cocodataset.org, "Data format").

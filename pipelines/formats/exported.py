@@ -35,7 +35,8 @@ class Format(Protocol):
 
     ``TASKS`` are those whose results it can hold. ``write`` writes its files into ``out``, a folder that exists, and
     says what it left out. It reads ``entries`` once and holds no more than a few of them at a time, unless its
-    docstring says otherwise. ``labels`` are all labels that occur in the entries, in alphabetical order.
+    docstring says otherwise. ``labels`` are all labels that occur in the entries, in alphabetical order; or
+    all classes of an ontology in its order, and after them what else occurs.
     """
 
     TASKS: frozenset[Task]

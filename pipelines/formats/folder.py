@@ -15,6 +15,8 @@ from pipelines.formats.exported import Exported
 from pipelines.formats.report import Entry
 from pipelines.formats.results import Result
 from pipelines.formats.summary import TaskSummary, summarise
+from pipelines.remarks import remarks_on
+from pipelines.standards import Standards
 
 # Failures of items that were not opened, or must not be: their files are not shown either.
 _UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "invalid_item"})
@@ -28,6 +30,7 @@ def write(
     title: str,
     seconds: Mapping[Task, float],
     media: MediaLimits = MediaLimits(),
+    standards: Standards | None = None,
 ) -> list[TaskSummary]:
     """Write everything a person or a tool wants of a run.
 
@@ -39,6 +42,7 @@ def write(
         out: the folder, made if missing; files of an earlier run are replaced.
         seconds: how long each task took.
         media: the limits that the items were decoded under.
+        standards: what the results met, for the report to name rules that found nothing or are switched off.
 
     Returns:
         The numbers of each task, as the report shows them.
@@ -54,7 +58,17 @@ def write(
         coco.write((_exported(result, item, media) for result, item in images), labels=labels, out=out)
     summary = summarise(outcome, seconds)
     entries = (_entry(result, item, media) for result, item in pairs)
-    report.write(entries, out / "report.html", title=title, summary=summary)
+    remarks = remarks_on(outcome)
+    tasks: set[Task] = {result.task for result in outcome}
+    report.write(
+        entries,
+        out / "report.html",
+        title=title,
+        summary=summary,
+        sanity=remarks.by_rule(standards.checked_rules(*tasks) if standards else ()),
+        rules_off=standards.rules_off(*tasks) if standards else (),
+        unmapped=remarks.by_label(),
+    )
     return summary
 
 

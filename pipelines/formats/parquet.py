@@ -39,8 +39,10 @@ _BYTES_OF_A_POINT = 128
 _REPETITIVE = [
     *("task", "status", "media", "route", "queue", "decision_policy_id", "error_code", "model", "model_version"),
     *("weights_digest", "config_digest", "policy_id", "calibration_id", "chain.list.element"),
+    *("rules_digest", "ontology_digest"),
     *("annotations.list.element.label", "annotations.list.element.kind"),
-    *(f"{name}.list.element.key" for name in ("meta", "uncertainty", "signals")),
+    *(f"{name}.list.element.key" for name in ("meta", "uncertainty", "signals", "unmapped")),
+    *(f"{name}.list.element.{part}" for name in ("findings", "more_findings") for part in ("rule", "action")),
 ]
 
 

@@ -12,6 +12,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from models.types import Annotation, Task
+from pipelines.sanity import Finding, MoreFindings
 from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, Provenance
 
 
@@ -19,7 +20,9 @@ from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, Proven
 class Result:
     """What prelabel says about one item: its labels with scores and a decision, or the error that prevented them.
 
-    ``size_hw`` is an image's height and width in pixels, ``duration_s`` a recording's length in seconds.
+    ``size_hw`` is an image's height and width in pixels, ``duration_s`` a recording's length in seconds. ``findings``
+    are what the sanity rules found and what became of it, ``more_findings`` how many there are beyond the first
+    hundred, ``unmapped`` the models' labels that mean no class of the ontology, with how many annotations had each.
     """
 
     id: str
@@ -32,6 +35,9 @@ class Result:
     signals: dict[str, float] = field(default_factory=dict)
     size_hw: tuple[int, int] | None = None
     duration_s: float | None = None
+    findings: tuple[Finding, ...] = ()
+    more_findings: tuple[MoreFindings, ...] = ()
+    unmapped: dict[str, int] = field(default_factory=dict)
     decision: Decision | None = None
     provenance: Provenance | None = None
     error: Failure | None = None
@@ -55,6 +61,9 @@ def result(outcome: Outcome) -> Result:
                 signals=pre_label.prediction.signals,
                 size_hw=pre_label.prediction.size_hw,
                 duration_s=pre_label.prediction.duration_s,
+                findings=pre_label.findings,
+                more_findings=pre_label.more_findings,
+                unmapped=pre_label.unmapped,
                 decision=outcome.decision,
                 provenance=pre_label.provenance,
             )

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ConfigError
 from models.types import Task
+from pipelines.remarks import FindingCount, Remarks, UnmappedCount
 from pipelines.store.values import ErrorCount, RunStatus, TaskCounts
 
 FILE = "run.json"
@@ -31,7 +32,9 @@ class RunManifest:
     """A run as its output folder states it.
 
     ``source`` says where the items came from, ``models`` what labelled them, down to the digests of weights and
-    configuration, ``seconds`` how long the last attempt took. While a run goes on, counts and files are missing.
+    configuration, ``seconds`` how long the last attempt took. ``findings`` counts what the sanity rules found,
+    ``unmapped`` the models' labels that mean no class of the ontology. While a run goes on, counts and files are
+    missing.
     """
 
     run: str
@@ -41,6 +44,8 @@ class RunManifest:
     models: dict[str, str] = field(default_factory=dict)
     policy: str | None = None
     calibration: str | None = None
+    rules_digest: str | None = None
+    ontology_digest: str | None = None
     code_version: str
     created_at: datetime
     finished_at: datetime | None = None
@@ -48,7 +53,13 @@ class RunManifest:
     seconds: float | None = None
     counts: TaskCounts | None = None
     errors: tuple[ErrorCount, ...] = ()
+    findings: tuple[FindingCount, ...] = ()
+    unmapped: tuple[UnmappedCount, ...] = ()
     files: tuple[OutputFile, ...] = ()
+
+    @property
+    def remarks(self) -> Remarks:
+        return Remarks(findings=self.findings, unmapped=self.unmapped)
 
 
 _MANIFEST = TypeAdapter(RunManifest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
@@ -138,6 +138,10 @@ class Ontology:
 
     def has(self, name: str) -> bool:
         return name in self._by_name
+
+    def in_order(self, labels: Iterable[str]) -> list[str]:
+        """Every class as listed, whether it is among the labels or not, then the labels that are none, by alphabet."""
+        return [*self._by_name, *sorted({label for label in labels if not self.has(label)})]
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The class's parent, the parent's parent, and so on."""

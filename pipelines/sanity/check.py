@@ -10,7 +10,8 @@ from models.types import Box, Mask, Polygon, Prediction, Task, TextSpan, TimeSpa
 from pipelines.sanity import boxes, exclusive, masks, polygons, spans, speech
 from pipelines.sanity.draft import Draft
 from pipelines.sanity.finding import Checked
-from pipelines.sanity.rules import Rule, SanityRules
+from pipelines.sanity.rules import RULES, Rule, SanityRules
+from pipelines.tasks import GEOMETRIES
 
 _Step = tuple[tuple[Rule, ...], type | None, Callable[[Draft], None]]
 
@@ -38,6 +39,13 @@ _STEPS: tuple[_Step, ...] = (
     (("repetition",), TimeSpan, speech.repetitive),
     (("repetition",), TimeSpan, speech.repeated),
 )
+
+
+def rules_of(*tasks: Task) -> list[Rule]:
+    """The rules that can find something in predictions of these tasks."""
+    kinds = {None, *(kind for task in tasks for kind in GEOMETRIES[task])}
+    concerned = {name for names, kind, _ in _STEPS if kind in kinds for name in names}
+    return [rule for rule in RULES if rule in concerned]
 
 
 def check(

@@ -6,10 +6,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from models.types import Annotation, Box, Mask, Polygon, Prediction, Task, TextSpan, TimeSpan, WholeItem
-from pipelines.sanity.finding import Checked, Finding
+from pipelines.sanity.finding import Checked, Deed, Finding
 from pipelines.sanity.rules import Rule, SanityRules
 
 GeometryT = TypeVar("GeometryT", WholeItem, Box, Polygon, Mask, TextSpan, TimeSpan)
@@ -112,7 +112,7 @@ class Draft:
                 doomed += [(part, along) for part in reversed(self._parts.get(gone.id, []))]
         return None
 
-    def _note(self, rule: Rule, place: int, action: Literal["flagged", "changed", "removed"], message: str) -> None:
+    def _note(self, rule: Rule, place: int, action: Deed, message: str) -> None:
         annotation_id = self.annotations[place].id
         self._findings.append(Finding(rule=rule, annotation_id=annotation_id, action=action, message=message))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from models.types import Prediction
 from pipelines.sanity.rules import Rule
+
+Deed = Literal["flagged", "changed", "removed"]  # what became of an annotation
+DEEDS: tuple[Deed, ...] = get_args(Deed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +19,17 @@ class Finding:
 
     rule: Rule
     annotation_id: str
-    action: Literal["flagged", "changed", "removed"]
+    action: Deed
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreFindings:
+    """Findings of one rule that are counted and no more."""
+
+    rule: Rule
+    action: Deed
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

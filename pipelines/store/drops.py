@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.types import Task
 from pipelines.errors import ConflictError
+from pipelines.remarks import FindingCount, Remarks, UnmappedCount
 from pipelines.store import engine as database
-from pipelines.store import rows
+from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable
 from pipelines.store.store import Store, no_run
 from pipelines.store.tables import failures, items, prelabels, runs
@@ -143,6 +144,14 @@ class Drops:
         async with database.reading(self._engine) as connection:
             found = await connection.execute(query)
             return [ErrorCount(code=code, items=count, retrying=retrying) for code, count, retrying in found]
+
+    async def remarks(self, run_id: str) -> Remarks:
+        """What the rules have found in the run's pre-labels, and the labels that mean no class, counted."""
+        this = {"run_id": storable(run_id)}
+        async with database.reading(self._engine) as connection:
+            findings = (await connection.execute(queries.COUNT_FINDINGS, this)).mappings()
+            unmapped = (await connection.execute(queries.COUNT_UNMAPPED, this)).mappings()
+            return Remarks.of((FindingCount(**row) for row in findings), (UnmappedCount(**row) for row in unmapped))
 
     async def redrive(self, run_id: str, *, codes: Collection[str]) -> int:
         """Let the items that have failed with these codes be tried again from the start; how many that are."""

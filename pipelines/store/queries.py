@@ -50,6 +50,24 @@ WITH buried AS (
 SELECT id, attempt, lease_until FROM served
 """)
 
+COUNT_FINDINGS = text("""
+SELECT found.rule, found.action, sum(found.count)::bigint AS findings, count(*) AS items
+FROM prelabels, LATERAL (
+    SELECT one ->> 'rule' AS rule, one ->> 'action' AS action, sum(coalesce((one ->> 'count')::bigint, 1)) AS count
+    FROM jsonb_array_elements(findings || more_findings) AS of_item (one)
+    GROUP BY 1, 2
+) AS found
+WHERE run_id = :run_id AND findings <> '[]'
+GROUP BY found.rule, found.action
+""")
+
+COUNT_UNMAPPED = text("""
+SELECT label, sum(annotations::bigint)::bigint AS annotations, count(*) AS items
+FROM prelabels, jsonb_each_text(unmapped) AS of_item (label, annotations)
+WHERE run_id = :run_id AND unmapped <> '{}'
+GROUP BY label
+""")
+
 
 def labelled_page(run_id: str, after: int, limit: int) -> Select[Any]:
     """Pre-labels behind position ``after``, in order, each with its item, decision and review."""

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 
 from models.types import Annotation, Item, Prediction, Prompts
 from pipelines import retries
+from pipelines.sanity import Finding, MoreFindings
 from pipelines.store.inserts import Row
 from pipelines.store.jsonb import json_text, storable
 from pipelines.store.tables import decisions, items, prelabels, reviews
@@ -27,6 +28,8 @@ ANNOTATIONS = TypeAdapter(tuple[Annotation, ...])
 _PREDICTION = TypeAdapter(Prediction)
 _PROMPTS = TypeAdapter(Prompts)
 _PROVENANCE = TypeAdapter(Provenance)
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
+_MORE_FINDINGS = TypeAdapter(tuple[MoreFindings, ...])
 
 _OF_A_LISTING = ("run_id", "position", "listed_in")
 ITEM_COLUMNS = tuple(column.label(f"item_{column.key}") for column in items.c if column.key not in _OF_A_LISTING)
@@ -37,6 +40,9 @@ PRE_LABEL_COLUMNS = (
     prelabels.c.calibrated,
     prelabels.c.uncertainty,
     prelabels.c.provenance,
+    prelabels.c.findings,
+    prelabels.c.more_findings,
+    prelabels.c.unmapped,
 )
 DECISION_COLUMNS = (
     decisions.c.route,
@@ -155,6 +161,9 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
         "calibrated": pre_label.calibrated,
         "uncertainty": Fragment(json_text(pre_label.uncertainty)),
         "provenance": _written(_PROVENANCE, pre_label.provenance),
+        "findings": _written(_FINDINGS, pre_label.findings),
+        "more_findings": _written(_MORE_FINDINGS, pre_label.more_findings),
+        "unmapped": Fragment(json_text(pre_label.unmapped)),
     }
 
 
@@ -245,6 +254,9 @@ def pre_label(row: RowMapping) -> PreLabel:
         calibrated=row["calibrated"],
         uncertainty=row["uncertainty"],
         provenance=_PROVENANCE.validate_python(row["provenance"]),
+        findings=_FINDINGS.validate_python(row["findings"]),
+        more_findings=_MORE_FINDINGS.validate_python(row["more_findings"]),
+        unmapped=row["unmapped"],
     )
 
 

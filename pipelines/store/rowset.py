@@ -25,6 +25,7 @@ _PRELABELS = (
     insert_rows(
         *(prelabels, "run_id", "item_id", "task", "status"),
         *("prediction", "confidence", "calibrated", "uncertainty", "provenance"),
+        *("findings", "more_findings", "unmapped"),
     )
     .on_conflict_do_nothing(constraint="prelabels_key")
     .returning(prelabels.c.id, prelabels.c.run_id, prelabels.c.item_id, prelabels.c.task)

@@ -13,7 +13,17 @@ import pytest
 
 from models.adapter import Adapter, load
 from models.media import decode
-from models.types import MEDIA_OF_TASK, Annotation, Content, ImagePayload, Payload, Prediction, Task
+from models.types import (
+    MEDIA_OF_TASK,
+    Annotation,
+    AudioPayload,
+    Content,
+    ImagePayload,
+    Payload,
+    Prediction,
+    Task,
+    TextPayload,
+)
 from pipelines.tasks import chained, prompts_from
 from serving.demo import DROP
 from serving.settings import load as load_settings
@@ -42,7 +52,7 @@ def run_model(model: str, batch: Sequence[Payload]) -> list[Prediction]:
 
 
 def label(task: Task, batch: Sequence[Payload]) -> list[Prediction]:
-    """The whole batch through the task's models, each in one forward pass."""
+    """The whole batch through the task's models, each in one forward pass, as it is published."""
     first, *rest = SETTINGS.tasks[task]
     predictions = run_model(first, batch)
     for model in rest:
@@ -50,7 +60,15 @@ def label(task: Task, batch: Sequence[Payload]) -> list[Prediction]:
         images = [with_prompts(batch[n], predictions[n]) for n in prompted]
         for n, answer in zip(prompted, run_model(model, images), strict=True):
             predictions[n] = chained(predictions[n], answer)
-    return predictions
+    return [published(task, payload, prediction) for payload, prediction in zip(batch, predictions, strict=True)]
+
+
+def published(task: Task, payload: Payload, prediction: Prediction) -> Prediction:
+    size_hw = payload.size_hw if isinstance(payload, ImagePayload) else None
+    duration_s = payload.duration_s if isinstance(payload, AudioPayload) else None
+    text = payload.text if isinstance(payload, TextPayload) else None
+    measured = replace(prediction, size_hw=size_hw, duration_s=duration_s)
+    return SETTINGS.standards.publish(measured, task=task, text=text).prediction
 
 
 def with_prompts(payload: Payload, prediction: Prediction) -> Payload:

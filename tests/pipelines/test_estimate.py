@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from models.types import Item
 from pipelines.estimate import estimate
-from pipelines.types import Failed, Failure
+from pipelines.prelabel import Request
+from pipelines.remarks import FindingCount, UnmappedCount
+from pipelines.types import Failed, Failure, Labelled, Outcome
 from tests.pipelines.test_batch import Listed, Words, texts
+from tests.pipelines.test_remarks import a_finding, remarked
 
 BAD = Failed(item=Item(id="line 7", media="text"), task="ner", failure=Failure(code="invalid_entry", message="no JSON"))
 
@@ -20,6 +24,20 @@ async def test_entries_are_counted_and_a_sample_is_labelled() -> None:
     assert (found.items, found.bad_entries, found.sampled) == (20, 1, 20)
     assert (found.accepted, found.review, found.failed) == (10, 0, {"empty": 10})
     assert found.seconds is not None
+
+
+async def test_what_the_rules_found_in_the_sample_is_counted() -> None:
+    class Remarked(Words):
+        async def label(self, request: Request) -> Outcome:
+            outcome = await super().label(request)
+            assert isinstance(outcome, Labelled)
+            remarked_too = remarked(a_finding(), a_finding(), unmapped={"tram": 3})
+            return replace(outcome, pre_label=remarked_too)
+
+    found = await estimate(Listed(texts(5)), "ner", Remarked())
+
+    assert found.findings == (FindingCount(rule="sliver", action="flagged", findings=10, items=5),)
+    assert found.unmapped == (UnmappedCount(label="tram", annotations=15, items=5),)
 
 
 async def test_every_item_is_as_likely_to_be_in_the_sample() -> None:

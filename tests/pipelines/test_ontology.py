@@ -437,3 +437,11 @@ def test_what_is_mapped_is_mapped_to_itself(prediction: Prediction, unmapped: st
     once = apply(prediction, ontology, "detection").prediction
 
     assert apply(once, ontology, "detection").prediction == once
+
+
+def test_labels_are_ordered_as_the_classes_are_and_what_is_no_class_comes_last() -> None:
+    assert street().in_order(["zebra", "person", "axe", "car", "axe"]) == [
+        *("vehicle", "car", "person", "other"),
+        *("axe", "zebra"),
+    ]
+    assert street().in_order([]) == ["vehicle", "car", "person", "other"]

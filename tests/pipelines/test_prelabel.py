@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from models.errors import ItemError, OverloadedError
-from models.types import Annotation, Box, BoxPrompt, Content, Item, Mask, Prediction, Priority, Prompts, Task
+from models.geometry import encode_mask
+from models.types import Annotation, Box, BoxPrompt, Content, Item, Prediction, Priority, Prompts, Task, TextSpan
+from pipelines.ontology import Alias, Class, Ontology
 from pipelines.policy import ThresholdPolicy
 from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
+from pipelines.recent import Recent
+from pipelines.sanity import SanityRules
+from pipelines.standards import Standards
 from pipelines.tasks import TaskCard
-from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome
+from pipelines.types import Failed, Failure, Labelled, ModelUse, Outcome, PreLabel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BOXES = Prediction(
@@ -70,7 +76,7 @@ def masks(content: Content) -> Prediction:
         Annotation(
             id=str(n),
             label=prompt.label,
-            geometry=Mask(size_hw=(50, 50), counts="x"),
+            geometry=encode_mask(np.ones((50, 50), dtype=bool)),
             score=0.6 + n / 10,
             parent_id=prompt.parent_id,
         )
@@ -84,6 +90,7 @@ def a_flow(scripted: Scripted) -> Flow:
     tasks: dict[Task, TaskCard] = {
         "detection": TaskCard(task="detection", models=("finder",)),
         "segmentation": TaskCard(task="segmentation", models=("finder", "outliner")),
+        "ner": TaskCard(task="ner", models=("tagger",)),
     }
     return Flow(
         fetcher=scripted,
@@ -219,12 +226,12 @@ async def test_a_task_of_another_medium_or_not_deployed_fails_the_item() -> None
     text = Item(id="t", media="text", text="Ada")
 
     wrong_media = await pre_label(Request(item=text, task="detection"), flow)
-    unknown = await pre_label(Request(item=text, task="ner"), flow)
+    unknown = await pre_label(Request(item=text, task="speech"), flow)
 
     assert isinstance(wrong_media, Failed)
     assert wrong_media.failure.code == "wrong_media"
     assert isinstance(unknown, Failed)
-    assert "deployed: detection, segmentation" in unknown.failure.message
+    assert "deployed: detection, ner, segmentation" in unknown.failure.message
 
 
 async def test_only_the_wanted_labels_are_kept_and_judged() -> None:
@@ -235,6 +242,114 @@ async def test_only_the_wanted_labels_are_kept_and_judged() -> None:
 
     assert [a.label for a in outcome.pre_label.prediction.annotations] == ["circle"]
     assert outcome.pre_label.prediction.signals["min_score"] == 0.9
+
+
+SHAPES = Ontology(
+    classes=(Class(name="round"), Class(name="angular")),
+    aliases=(Alias(labels=("circle",), to="round", model="finder"),),
+    unmapped="drop",
+)
+SLOPPY = Prediction(
+    annotations=(
+        Annotation(id="0", label="circle", geometry=Box(xyxy=(-9, 2, 30, 40)), score=0.9),
+        Annotation(id="1", label="star", geometry=Box(xyxy=(5, 5, 9, 9)), score=0.3),
+        Annotation(id="2", label="circle", geometry=Box(xyxy=(7, 7, 7, 9)), score=0.2),
+    ),
+    signals={"min_score": 0.2, "no_miss": 0.9},
+    size_hw=(50, 50),
+)
+
+
+async def test_what_is_published_is_checked_mapped_and_judged_as_such() -> None:
+    flow = replace(a_flow(Scripted({"finder": lambda _: SLOPPY})), standards=Standards(ontology=SHAPES))
+
+    outcome = labelled(await pre_label(an_image(), flow))
+
+    found = outcome.pre_label
+    assert [(a.label, a.geometry) for a in found.prediction.annotations] == [("round", Box(xyxy=(0, 2, 30, 40)))]
+    assert [(one.rule, one.annotation_id, one.action) for one in found.findings] == [
+        ("zero_area", "2", "removed"),
+        ("outside_image", "0", "changed"),
+    ]
+    assert found.unmapped == {"star": 1}
+    assert found.uncertainty["least_confidence"] == pytest.approx(0.1)
+    assert outcome.decision.route == "accept"
+    assert found.provenance.rules_digest == SanityRules().digest()
+    assert found.provenance.ontology_digest == SHAPES.digest()
+
+
+async def test_rules_that_are_off_leave_what_the_model_said() -> None:
+    rules = SanityRules(zero_area="off", outside_image="off")
+    flow = replace(a_flow(Scripted({"finder": lambda _: SLOPPY})), standards=Standards(rules=rules))
+
+    outcome = labelled(await pre_label(an_image(), flow))
+
+    assert outcome.pre_label.prediction == SLOPPY
+    assert outcome.pre_label.findings == ()
+    assert outcome.pre_label.provenance.ontology_digest is None
+
+
+async def test_the_segmenter_is_prompted_with_what_the_detector_said() -> None:
+    """The standards are the project's; between two models nothing is renamed or repaired."""
+    scripted = Scripted({"finder": lambda _: SLOPPY, "outliner": masks})
+    flow = replace(a_flow(scripted), standards=Standards(ontology=SHAPES))
+
+    outcome = labelled(await pre_label(an_image(task="segmentation"), flow))
+
+    [_, (_, asked)] = scripted.asked
+    assert [prompt.label for prompt in asked.prompts.boxes] == ["circle", "star", "circle"]
+    assert [(a.id, a.label) for a in outcome.pre_label.prediction.annotations] == [("0", "round"), ("m0", "round")]
+    assert outcome.pre_label.unmapped == {"star": 2}
+
+
+@pytest.mark.parametrize(("text", "end"), [("Ada\n", 3), ("\ufeffÅda\0 ", 5)])
+async def test_spans_are_held_against_the_text_as_the_model_counts_it(text: str, end: int) -> None:
+    def whole(content: Content) -> Prediction:
+        span = Annotation(id="0", label="person", geometry=TextSpan(start=0, end=len(text)), score=0.9, text=text)
+        return Prediction(annotations=(span,))
+
+    item = Item(id="t", media="text", uri=text)
+
+    outcome = labelled(await pre_label(Request(item=item, task="ner"), a_flow(Scripted({"tagger": whole}))))
+
+    [span] = outcome.pre_label.prediction.annotations
+    assert span.geometry == TextSpan(start=0, end=end)
+    assert span.text == text[:end].replace("\0", "\ufffd")
+
+
+async def test_a_large_prediction_is_checked_beside_the_event_loop_and_no_differently() -> None:
+    boxes = tuple(
+        Annotation(id=str(n), label=f"c{n}", geometry=Box(xyxy=(-5, 0, 9 + n, 9)), score=0.9) for n in range(300)
+    )
+    large = Prediction(annotations=boxes, signals={"min_score": 0.9}, size_hw=(50, 50))
+
+    outcome = labelled(await pre_label(an_image(), a_flow(Scripted({"finder": lambda _: large}))))
+
+    published = Standards().publish(large, task="detection")
+    assert outcome.pre_label.prediction == published.prediction != large
+    assert (outcome.pre_label.findings, outcome.pre_label.more_findings) == (
+        published.findings,
+        published.more_findings,
+    )
+
+
+async def test_equal_contents_of_a_run_have_the_same_findings() -> None:
+    scripted = Scripted({"finder": lambda _: SLOPPY})
+    recent = Recent(_nothing_stored)
+    flow = replace(a_flow(scripted), standards=Standards(ontology=SHAPES), known=recent)
+    first = labelled(await pre_label(an_image(), flow))
+    recent.add(first.pre_label)
+
+    again = labelled(await pre_label(an_image(), flow))
+
+    assert len(scripted.asked) == 1
+    assert again.pre_label == first.pre_label
+    assert again.pre_label.findings
+    assert again.pre_label.unmapped
+
+
+async def _nothing_stored(digests: Collection[str]) -> Mapping[str, PreLabel]:
+    return {}
 
 
 async def test_the_models_are_told_who_waits_and_how_long_is_left() -> None:

@@ -228,3 +228,138 @@ def test_a_dry_run_says_what_a_drop_would_come_to_and_stores_nothing(
     assert told["seconds"] == pytest.approx(41 / told["items_per_s"])
     assert not (tmp_path / "out").exists()
     assert ask(environment, "runs", "list") == []
+
+
+IMAGES = DROP / "detection"
+SHAPES = """
+classes: [{name: round}, {name: angular}]
+aliases: [{labels: circle, to: round}]
+"""
+
+
+def a_sloppy_configuration(folder: Path, *, ontology: str = SHAPES, sanity: str = "{sliver_px: 1000}") -> Path:
+    """The demo's detector, most of whose labels mean no class, under a rule that every box breaks."""
+    folder.mkdir(exist_ok=True)
+    (folder / "ontology.yaml").write_text(ontology)
+    file = folder / "prelabel.yaml"
+    file.write_text(f"""
+models: [{DROP.parent / "weights" / "detection" / "card.yaml"}]
+tasks: {{detection: [shapes-detector]}}
+policies: {{detection: {{queue: images, accept_score: 0.6}}}}
+sanity: {sanity}
+ontology: ontology.yaml
+""")
+    return file
+
+
+def test_findings_and_labels_without_a_class_are_told_to_people_and_machines(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    for name in ("easy_00.jpg", "easy_02.png"):
+        (drop / name).write_bytes((IMAGES / name).read_bytes())
+    config = ["--config", str(a_sloppy_configuration(tmp_path))]
+    order = [str(drop), "--task", "detection", "--out", str(tmp_path / "out"), *config]
+
+    dry = ask(environment, "annotate", *order, "--dry-run")
+    said = run.invoke(cli.app, ["annotate", *order], env=environment)
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    *_, finished = events(annotate(environment, "--resume", manifest["run"], *config))
+    shown = ask(environment, "runs", "show", manifest["run"], *config)
+    shown_to_people = run.invoke(cli.app, ["runs", "show", manifest["run"], *config], env=environment)
+
+    assert said.exit_code == 0, said.output
+    [sliver] = [count for count in manifest["findings"] if count["rule"] == "sliver"]
+    results = list(parquet.read(tmp_path / "out"))
+    boxes = sum(len(result.annotations) for result in results)
+    assert (sliver["action"], sliver["findings"], sliver["items"]) == ("flagged", boxes, 2)
+    unmapped = {count["label"]: count["annotations"] for count in manifest["unmapped"]}
+    kept = [a.label for result in results for a in result.annotations if a.attributes.get("unmapped")]
+    assert unmapped == {label: kept.count(label) for label in kept} != {}
+    assert "circle" not in unmapped
+    for told in (dry, finished, shown):
+        assert (told["findings"], told["unmapped"]) == (manifest["findings"], manifest["unmapped"])
+    assert f"sliver flagged {boxes}" in said.output
+    assert "labels without a class: " in said.output
+    assert "sliver" in shown_to_people.output
+    assert all(label in shown_to_people.output for label in unmapped)
+    assert len(manifest["rules_digest"]) == len(manifest["ontology_digest"]) == 64
+    assert {result.provenance and result.provenance.rules_digest for result in results} == {manifest["rules_digest"]}
+    assert list(manifest["models"]) == ["shapes-detector@1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sanity": "{sliver_px: 999}"}, "sanity changed since it began"),
+        ({"sanity": "{sliver_px: 1000, duplicate: off}"}, "sanity changed since it began"),
+        ({"ontology": SHAPES.replace("circle", "square")}, "ontology changed since it began"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_rules_or_another_ontology(
+    tmp_path: Path, environment: dict[str, str], change: dict[str, str], said: str
+) -> None:
+    drop = a_drop(tmp_path / "drop", {})
+    config, other = a_sloppy_configuration(tmp_path / "a"), a_sloppy_configuration(tmp_path / "b", **change)
+    same = a_sloppy_configuration(tmp_path / "c", ontology="# the same again\n" + SHAPES)
+    (drop / "a.jpg").write_bytes((IMAGES / "easy_00.jpg").read_bytes())
+    order = [drop, "--task", "detection", "--out", tmp_path / "out", "--config"]
+    first, *_ = events(annotate(environment, *order, config))
+
+    refused = annotate(environment, "--resume", first["run"], "--config", other)
+    resumed = annotate(environment, "--resume", first["run"], "--config", same)
+
+    assert isinstance(refused.exception, ConfigError)
+    assert said in str(refused.exception)
+    assert resumed.exit_code == 0, resumed.output
+
+
+def test_a_run_does_not_go_on_without_the_ontology_that_it_began_with(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = a_drop(tmp_path / "drop", {})
+    (drop / "a.jpg").write_bytes((IMAGES / "easy_00.jpg").read_bytes())
+    config = a_sloppy_configuration(tmp_path)
+    first, *_ = events(
+        annotate(environment, drop, "--task", "detection", "--out", tmp_path / "out", "--config", config)
+    )
+    config.write_text(config.read_text().replace("ontology: ontology.yaml", ""))
+
+    refused = annotate(environment, "--resume", first["run"], "--config", config)
+
+    assert "ontology changed since it began" in str(refused.exception)
+
+
+def test_a_wrong_ontology_is_refused_before_anything_is_labelled(tmp_path: Path, environment: dict[str, str]) -> None:
+    config = a_sloppy_configuration(
+        tmp_path, ontology="classes: [{name: round}]\naliases: [{labels: circle, to: rond}]"
+    )
+
+    refused = annotate(environment, IMAGES, "--task", "detection", "--out", tmp_path / "out", "--config", config)
+
+    assert isinstance(refused.exception, ConfigError)
+    assert "is no class (did you mean 'round'?)" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_run_has_its_categories_in_the_order_of_the_ontology(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    drop = a_drop(tmp_path / "drop", {})
+    (drop / "a.jpg").write_bytes((IMAGES / "easy_00.jpg").read_bytes())
+    config = a_sloppy_configuration(tmp_path, ontology="classes: [{name: zebra}, {name: circle}, {name: axe}]")
+    order = [drop, "--task", "detection", "--out", tmp_path / "out", "--config", config]
+    first, *_ = events(annotate(environment, *order))
+
+    ask(environment, "export", first["run"], "--format", "coco", "--out", str(tmp_path / "x"), "--config", str(config))
+
+    exported = json.loads((tmp_path / "x" / "coco.json").read_text())
+    names = [category["name"] for category in exported["categories"]]
+    assert [category["id"] for category in exported["categories"]] == list(range(1, len(names) + 1))
+    assert names[:3] == ["zebra", "circle", "axe"]
+    assert names[3:] == sorted(names[3:])
+    by_id = {category["id"]: category["name"] for category in exported["categories"]}
+    [result] = parquet.read(tmp_path / "out")
+    assert [by_id[found["category_id"]] for found in exported["annotations"]] == [a.label for a in result.annotations]
+    assert len(exported["annotations"]) > 1

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from models.errors import PrelabelError
+from pipelines.ontology import Class, Ontology
 from pipelines.store.store import Store
 from serving.auth import new_key
 from serving.body import parse
@@ -133,6 +134,25 @@ async def test_the_answer_to_many_items_reads_as_that_to_few(postgres_url: str) 
     assert results == alone * 50
     assert [result["status"] for result in alone] == ["labels", "failed", "nothing_found"]
     assert len(PreLabelAnswer.model_validate_json(many.content).results) == 150
+
+
+async def test_the_answer_says_what_the_rules_found_and_which_labels_have_no_class(postgres_url: str) -> None:
+    ontology = Ontology(classes=(Class(name="place"),))
+    settings = settings_with(postgres_url).model_copy(update={"ontology": ontology})
+    async with a_client(settings) as client:
+        body = texts(" .9", "0.9", "fail")
+        odd, plain, failed = (await client.post("/v1/prelabel", json=body)).json()["results"]
+
+    [finding] = odd["findings"]
+    assert (finding["rule"], finding["annotation_id"], finding["action"]) == ("untrimmed_span", "0", "changed")
+    assert "begins or ends in white space" in finding["message"]
+    assert odd["annotations"][0]["geometry"] == {"start": 1, "end": 3, "kind": "text_span"}
+    assert odd["annotations"][0]["attributes"] == {"unmapped": True}
+    assert odd["unmapped"] == plain["unmapped"] == {"person": 1}
+    assert (plain["findings"], odd["more_findings"]) == ([], [])
+    assert (failed["findings"], failed["more_findings"], failed["unmapped"]) == ([], [], {})
+    assert odd["provenance"]["rules_digest"] == settings.standards.rules_digest
+    assert odd["provenance"]["ontology_digest"] == ontology.digest()
 
 
 async def test_overload_is_429_when_nothing_got_through(client: httpx.AsyncClient) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
 from models.errors import ConfigError, PrelabelError
+from pipelines.ontology import Class, Ontology
+from pipelines.sanity import SanityRules
 from serving import settings as configuration
 from serving.settings import load, with_changes
 
@@ -53,6 +56,11 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
         ("policies: {ner: {queue: texts, accept_score: -1}}", "accept_score"),
         ("fetch: {max_bytes: -5}", "max_bytes"),
         ("media: {max_pixels: 0}", "max_pixels"),
+        ("sanity: {slivers: fix}", "sanity.slivers"),
+        ("sanity: {sliver: remove}", "sanity.sliver"),
+        ("sanity: {sliver_px: -1}", "sanity.sliver_px"),
+        ("ontology: nowhere.yaml", "nowhere.yaml cannot be read"),
+        ("ontology: {classes: [{name: car}]}", "wanted the path of an ontology's file; got dict"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, change: str, said: str) -> None:
@@ -61,6 +69,57 @@ def test_a_wrong_key_is_named(tmp_path: Path, change: str, said: str) -> None:
 
     with pytest.raises(ConfigError, match=said):
         load(a_file(tmp_path, f"{kept}\n{change}\n"))
+
+
+def an_ontology(folder: Path, content: str = "classes: [{name: person}, {name: place}]") -> Path:
+    (folder / "ontology.yaml").write_text(content)
+    return folder / "ontology.yaml"
+
+
+def test_rules_are_switched_off_and_keep_their_defaults_elsewhere(tmp_path: Path) -> None:
+    settings = load(a_file(tmp_path, MINIMAL + "sanity: {sliver: off, duplicate: flag, sliver_px: 3}\n"))
+
+    assert settings.sanity == SanityRules(sliver="off", duplicate="flag", sliver_px=3.0)
+    assert settings.standards.rules_off("detection") == ["sliver", "tiny_box"]
+    assert load(a_file(tmp_path, MINIMAL)).sanity == SanityRules()
+
+
+def test_an_ontology_is_found_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    an_ontology(tmp_path)
+
+    settings = load(a_file(tmp_path, MINIMAL + "ontology: ontology.yaml\n"))
+
+    assert settings.standards.ontology == Ontology(classes=(Class(name="person"), Class(name="place")))
+    assert load(a_file(tmp_path, MINIMAL)).ontology is None
+
+
+def test_the_environment_overrides_rules_and_ontology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    file = a_file(tmp_path, MINIMAL + f"ontology: {an_ontology(tmp_path)}\nsanity: {{sliver: off, duplicate: flag}}\n")
+    monkeypatch.setenv("PRELABEL_SANITY__SLIVER", "fix")
+    monkeypatch.setenv("PRELABEL_ONTOLOGY", str(an_ontology(tmp_path / "other", "classes: [{name: thing}]")))
+
+    settings = load(file)
+
+    assert settings.sanity == SanityRules(sliver="fix", duplicate="flag")
+    assert settings.ontology == Ontology(classes=(Class(name="thing"),))
+
+
+def test_an_ontology_travels_with_the_settings_to_where_its_file_is_not(tmp_path: Path) -> None:
+    file = an_ontology(tmp_path)
+    sent = pickle.dumps(load(a_file(tmp_path, MINIMAL + "ontology: ontology.yaml\n")))
+    file.unlink()
+
+    arrived = pickle.loads(sent)  # noqa: S301 - our own, as Ray does
+
+    assert arrived.standards.ontology.has("place")
+
+
+def test_what_is_wrong_with_an_ontology_is_said_when_the_configuration_is_read(tmp_path: Path) -> None:
+    an_ontology(tmp_path, "classes: [{name: car}, {name: car}]\naliases: [{labels: auto, to: cat}]")
+
+    with pytest.raises(ConfigError, match=r"ontology\.yaml cannot be used: class 'car' is given twice; .*did you mean"):
+        load(a_file(tmp_path, MINIMAL + "ontology: ontology.yaml\n"))
 
 
 def test_a_limit_that_lets_nothing_through_is_refused(tmp_path: Path) -> None:

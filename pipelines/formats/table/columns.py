@@ -16,11 +16,15 @@ from models.types import Annotation, AttributeValue, Mask
 from pipelines.formats.exported import Exported
 from pipelines.formats.table.schema import (
     ANNOTATION,
+    FINDING,
     MASK,
+    MORE_FINDINGS,
     OF_ANNOTATION,
     OF_DECISION,
     OF_ERROR,
+    OF_FINDING,
     OF_GEOMETRY,
+    OF_MORE_FINDINGS,
     OF_PROVENANCE,
     OF_RESULT,
     SCHEMA,
@@ -44,6 +48,9 @@ def batch(entries: Sequence[Exported]) -> pa.RecordBatch:
         "uncertainty": _mappings([result.uncertainty for result in results], pa.float64()),
         "signals": _mappings([result.signals for result in results], pa.float64()),
         "annotations": _annotations([result.annotations for result in results]),
+        "findings": _structs([result.findings for result in results], OF_FINDING, FINDING),
+        "more_findings": _structs([result.more_findings for result in results], OF_MORE_FINDINGS, MORE_FINDINGS),
+        "unmapped": _mappings([result.unmapped for result in results], pa.int64()),
         **_fields([result.decision for result in results], OF_DECISION, SCHEMA),
         **_fields([result.error for result in results], OF_ERROR, SCHEMA),
         **_fields([result.provenance for result in results], OF_PROVENANCE, SCHEMA),
@@ -77,6 +84,13 @@ def _annotations(of_rows: Sequence[Sequence[Annotation]]) -> pa.Array:
         "attributes": _column([_json(annotation.attributes) for annotation in flat], pa.string()),
     }
     structs = pa.StructArray.from_arrays([columns[field.name] for field in ANNOTATION], fields=list(ANNOTATION))
+    return pa.ListArray.from_arrays(_offsets(of_rows), structs)
+
+
+def _structs(of_rows: Sequence[Sequence[object]], names: Mapping[str, str], struct: pa.StructType) -> pa.Array:
+    """Lists of values, each field of which is a field of the struct."""
+    columns = _fields(list(chain.from_iterable(of_rows)), names, struct)
+    structs = pa.StructArray.from_arrays([columns[field.name] for field in struct], fields=list(struct))
     return pa.ListArray.from_arrays(_offsets(of_rows), structs)
 
 

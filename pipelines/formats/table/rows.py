@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from models.types import Annotation, Box, Geometry, Mask, Polygon, TextSpan, TimeSpan, WholeItem
 from pipelines.formats.results import Result
-from pipelines.formats.table.schema import OF_ANNOTATION, OF_DECISION, OF_ERROR, OF_PROVENANCE, OF_RESULT
+from pipelines.formats.table.schema import (
+    OF_ANNOTATION,
+    OF_DECISION,
+    OF_ERROR,
+    OF_FINDING,
+    OF_MORE_FINDINGS,
+    OF_PROVENANCE,
+    OF_RESULT,
+    SCHEMA,
+)
 from pipelines.formats.table.surrogates import strings_of
+from pipelines.sanity import Finding, MoreFindings
 from pipelines.types import Decision, Failure, Provenance
 
+T = TypeVar("T")
 Values = list[Any]  # one for each row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def results(batch: pa.RecordBatch) -> Iterator[Result]:
-    """The results that the rows stand for, in their order."""
+    """The results that the rows stand for, in their order. Columns of ``SCHEMA`` that came later may be missing."""
+    batch = _complete(batch)
     columns = (
         _objects(batch, OF_RESULT),
         _objects(batch, OF_DECISION),
@@ -33,11 +45,23 @@ def results(batch: pa.RecordBatch) -> Iterator[Result]:
         _mappings(batch["signals"]),
         zip(_values(batch["height"]), _values(batch["width"]), strict=True),
         _annotations(batch["annotations"]),
+        zip(
+            _structs(batch["findings"], OF_FINDING, Finding),
+            _structs(batch["more_findings"], OF_MORE_FINDINGS, MoreFindings),
+            _mappings(batch["unmapped"]),
+            strict=True,
+        ),
     )
-    for own, decision, error, provenance, chain, uncertainty, signals, size_hw, labels in zip(*columns, strict=True):
+    for own, decision, error, provenance, chain, uncertainty, signals, size_hw, labels, remarks in zip(
+        *columns, strict=True
+    ):
+        findings, more_findings, unmapped = remarks
         yield Result(
             **own,
             annotations=labels,
+            findings=findings,
+            more_findings=more_findings,
+            unmapped=unmapped,
             uncertainty=uncertainty,
             signals=signals,
             size_hw=None if size_hw[0] is None else size_hw,
@@ -45,6 +69,19 @@ def results(batch: pa.RecordBatch) -> Iterator[Result]:
             provenance=None if provenance["model"] is None else Provenance(**provenance, chain=tuple(chain)),
             error=None if error["code"] is None else Failure(**error),
         )
+
+
+def _complete(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with a column of nulls for each that it lacks."""
+    given = set(batch.schema.names)
+    columns = [batch[field.name] if field.name in given else pa.nulls(batch.num_rows, field.type) for field in SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _structs(column: pa.ListArray, names: Mapping[str, str], of: Callable[..., T]) -> Iterator[tuple[T, ...]]:
+    flat = (of(**fields) for fields in _objects(pa.RecordBatch.from_struct_array(column.flatten()), names))
+    for length in _lengths(column):
+        yield tuple(islice(flat, length))
 
 
 def _annotations(column: pa.ListArray) -> Iterator[tuple[Annotation, ...]]:
@@ -86,7 +123,7 @@ def _objects(batch: pa.RecordBatch, names: Mapping[str, str]) -> Iterator[dict[s
     return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
-def _mappings(column: pa.ListArray) -> Iterator[dict[str, float]]:
+def _mappings(column: pa.ListArray) -> Iterator[dict[str, Any]]:
     entries = pa.RecordBatch.from_struct_array(column.flatten())
     pairs = zip(_values(entries["key"]), _values(entries["value"]), strict=True)
     for length in _lengths(column):

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-VERSION = b"1"  # raised when a column changes its meaning or goes
+VERSION = b"1"  # raised when a column changes its meaning or goes; what came later is null where a file lacks it
 VERSION_KEY = b"prelabel.schema"
 
 _STRINGS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))
 _NUMBERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
+_COUNTS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int64())]))
 
 MASK = pa.struct([("height", pa.int64()), ("width", pa.int64()), ("counts", pa.string())])  # compressed COCO RLE
 
@@ -41,6 +42,17 @@ ANNOTATION = pa.struct(
     ]
 )
 
+FINDING = pa.struct(
+    [
+        ("rule", pa.string()),
+        ("annotation_id", pa.string()),
+        ("action", pa.string()),  # flagged, changed or removed
+        ("message", pa.string()),
+    ]
+)
+
+MORE_FINDINGS = pa.struct([("rule", pa.string()), ("action", pa.string()), ("count", pa.int64())])
+
 SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
@@ -58,6 +70,9 @@ SCHEMA = pa.schema(
         ("uncertainty", _NUMBERS),
         ("signals", _NUMBERS),
         ("annotations", pa.list_(ANNOTATION)),
+        ("findings", pa.list_(FINDING)),  # what the sanity rules found; a removed annotation is none of the row's
+        ("more_findings", pa.list_(MORE_FINDINGS)),  # how many there are beyond the first hundred
+        ("unmapped", _COUNTS),  # the models' labels that mean no class of the ontology: annotations by label
         # The decision; null where there is none.
         ("route", pa.string()),
         ("queue", pa.string()),
@@ -79,6 +94,8 @@ SCHEMA = pa.schema(
         ("calibration_id", pa.string()),
         ("item_digest", pa.string()),
         ("created_at", pa.timestamp("us", tz="UTC")),
+        ("rules_digest", pa.string()),
+        ("ontology_digest", pa.string()),  # null where there was no ontology
     ],
     metadata={VERSION_KEY: VERSION},
 )
@@ -111,6 +128,8 @@ OF_PROVENANCE: Mapping[str, str] = {
     "calibration_id": "calibration_id",
     "item_digest": "item_digest",
     "created_at": "created_at",
+    "rules_digest": "rules_digest",
+    "ontology_digest": "ontology_digest",
 }
 OF_ANNOTATION: Mapping[str, str] = {
     "id": "id",
@@ -120,6 +139,8 @@ OF_ANNOTATION: Mapping[str, str] = {
     "text": "text",
     "parent_id": "parent_id",
 }
+OF_FINDING: Mapping[str, str] = {field.name: field.name for field in FINDING}
+OF_MORE_FINDINGS: Mapping[str, str] = {field.name: field.name for field in MORE_FINDINGS}
 OF_GEOMETRY: Mapping[str, Mapping[str, str]] = {  # by kind
     "box": {"xyxy": "box"},
     "polygon": {"points_xy": "polygon"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from models.media import MediaLimits, decode, image_size_hw
 from models.types import Content, Item, Media, TextSpan
 from pipelines.formats import folder, results
 from pipelines.formats.results import Result
+from pipelines.sanity import Finding
+from pipelines.standards import Standards
 from pipelines.types import Failure
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
+from tests.pipelines.formats.report.pages import Page
 
 
 def write(tmp_path: Path, *pairs: tuple[Result, Path | None]) -> Path:
@@ -64,6 +68,23 @@ def test_files_that_went_or_changed_cost_their_pictures_alone(tmp_path: Path) ->
     images = json.loads((out / "coco.json").read_text())["images"]
     assert [(image["height"], image["width"]) for image in images] == [(0, 0), (0, 0), (30, 40)]
     assert (out / "report.html").read_text().count("data:image/jpeg") == 1
+
+
+def test_the_report_names_rules_that_found_something_nothing_or_are_off(tmp_path: Path) -> None:
+    finding = Finding(rule="sliver", annotation_id="0", action="flagged", message="it is thin")
+    result = replace(a_result("a.png", an_annotation()), findings=(finding,), unmapped={"tram": 2})
+    item = Item(id="a.png", media="image", uri=str(tmp_path / "a.png"))
+
+    folder.write([result], [item], tmp_path / "of it", title="a run", seconds={}, standards=Standards())
+    folder.write([result], [item], tmp_path / "alone", title="a run", seconds={})
+
+    full, alone = (Page((tmp_path / out / "report.html").read_text()).text for out in ("of it", "alone"))
+    assert "sliver100" in "".join(full.split())
+    assert "Nothing found: zero_area" in full
+    assert "Switched off: tiny_box" in full
+    assert "tram 2" in full
+    assert "sliver100" in "".join(alone.split())
+    assert "Nothing found:" not in alone
 
 
 def test_a_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:

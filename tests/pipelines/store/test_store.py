@@ -14,13 +14,26 @@ from sqlalchemy.exc import DBAPIError
 from models.errors import ConfigError, OverloadedError
 from models.types import BoxPrompt, Content, Item, Mask, Polygon, Prompts, Task, TextSpan, TimeSpan, WholeItem
 from pipelines.errors import NotFoundError, StoreUnavailableError
+from pipelines.remarks import Remarks, remarks_on
 from pipelines.review import ReviewQueue
+from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.store.tables import contents, metadata, prelabels
 from pipelines.store.values import TaskCounts
 from pipelines.types import Failed, Failure, Labelled, Outcome, Route
 from tests.pipelines.builders import a_decision, a_failed, a_labelled, a_pre_label, an_annotation, an_item
+from tests.pipelines.test_remarks import MANY, a_finding, remarked
 
+_AS_BEFORE = """
+    INSERT INTO prelabels (run_id, item_id, task, status, prediction, confidence, calibrated, uncertainty, provenance)
+    SELECT run_id, 'old', task, status, prediction, confidence, calibrated, uncertainty,
+        provenance - 'rules_digest' - 'ontology_digest'
+    FROM prelabels WHERE run_id = :run_id
+"""
+_ITS_DECISION = """
+    INSERT INTO decisions
+    SELECT (SELECT max(id) FROM prelabels), route, queue, reason, policy_id, threshold, propensity, draw FROM decisions
+"""
 _ONE_MORE_FAILURE = """
     INSERT INTO failures (run_id, item_id, task, code, message) SELECT run_id, id, 'ner', 'timeout', '' FROM items
 """
@@ -46,6 +59,46 @@ async def test_outcomes_come_back_as_they_were_saved_and_in_order(store: Store, 
     await store.save(outcomes[2:], run_id=run_id)
 
     assert [result.outcome for result in await store.results(run_id)] == outcomes
+
+
+async def test_what_was_noticed_of_a_pre_label_comes_back(store: Store, run_id: str) -> None:
+    outcomes = [a_labelled(str(n), pre_label=pre_label) for n, pre_label in enumerate(MANY)]
+
+    await store.save(outcomes, run_id=run_id)
+
+    assert [result.outcome for result in await store.results(run_id)] == outcomes
+    known = await Drops(store).known(run_id, [MANY[0].provenance.item_digest])
+    assert list(known.values()) == [MANY[0]]
+
+
+async def test_a_runs_remarks_are_those_on_its_pre_labels(store: Store, run_id: str) -> None:
+    other = await store.start_run("another drop")
+    odd = remarked(a_finding("duplicate", "removed"), unmapped={"l\0": 1, "\ud800": 2, "it's 50%": 3})
+    await store.save([a_labelled("odd", pre_label=odd)], run_id=other)
+    await store.save(
+        [a_labelled(f"{n} {times}", pre_label=one) for times in range(40) for n, one in enumerate(MANY)], run_id=run_id
+    )
+    await store.save([a_failed("bad")], run_id=run_id)
+
+    drops = Drops(store)
+
+    assert await drops.remarks(run_id) == remarks_on([*MANY] * 40)
+    assert (await drops.remarks(other)).by_label() == {"it's 50%": 3, "\ufffd": 2, "l\ufffd": 1}
+    assert await drops.remarks("nobody's") == Remarks()
+
+
+async def test_a_pre_label_of_before_the_rules_can_be_read(store: Store, run_id: str) -> None:
+    await store.save([a_labelled("new")], run_id=run_id)
+    await store.save([a_failed("old")], run_id=run_id)
+    async with store.engine.begin() as connection:
+        await connection.execute(text(_AS_BEFORE), {"run_id": run_id})
+        await connection.execute(text(_ITS_DECISION))
+
+    [_, _, old] = await store.results(run_id)
+
+    assert isinstance(old.outcome, Labelled)
+    assert old.outcome.pre_label == a_labelled().pre_label
+    assert old.outcome.pre_label.provenance.rules_digest is None
 
 
 async def test_saving_twice_stores_once(store: Store, run_id: str) -> None:

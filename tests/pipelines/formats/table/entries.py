@@ -22,6 +22,7 @@ from models.types import (
 )
 from pipelines.formats.exported import Exported
 from pipelines.formats.results import Result
+from pipelines.sanity import DEEDS, RULES, Finding, MoreFindings
 from pipelines.types import Decision, Failure, Provenance
 
 NASTY = (
@@ -81,6 +82,9 @@ def results_of(task: Task) -> st.SearchStrategy[Result]:
         signals=st.dictionaries(strings, numbers, max_size=2),
         size_hw=st.none() | st.tuples(counts, counts) if media == "image" else st.none(),
         duration_s=st.none() | numbers if media == "audio" else st.none(),
+        findings=st.lists(findings, max_size=2).map(tuple),
+        more_findings=st.lists(more_findings, max_size=2).map(tuple),
+        unmapped=st.dictionaries(strings, counts, max_size=2),
         decision=st.none() | decisions,
         provenance=st.none() | provenances,
         error=st.none() | st.builds(Failure, code=strings, message=strings),
@@ -101,6 +105,10 @@ def labels_of(task: Task) -> st.SearchStrategy[Annotation]:
     )
 
 
+findings = st.builds(
+    Finding, rule=st.sampled_from(RULES), annotation_id=strings, action=st.sampled_from(DEEDS), message=strings
+)
+more_findings = st.builds(MoreFindings, rule=st.sampled_from(RULES), action=st.sampled_from(DEEDS), count=counts)
 decisions = st.builds(
     Decision,
     route=st.sampled_from(("accept", "audit", "review", "scratch")),
@@ -122,4 +130,6 @@ provenances = st.builds(
     item_digest=strings,
     created_at=times,
     chain=st.lists(strings, max_size=2).map(tuple),
+    rules_digest=st.none() | strings,
+    ontology_digest=st.none() | strings,
 )

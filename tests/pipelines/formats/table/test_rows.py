@@ -17,6 +17,7 @@ from pipelines.formats.results import Result
 from pipelines.formats.table.columns import batch
 from pipelines.formats.table.rows import results
 from pipelines.formats.table.schema import SCHEMA
+from pipelines.sanity import Finding, MoreFindings
 from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
 from tests.pipelines.formats.table.entries import entries
 
@@ -39,7 +40,13 @@ def test_any_results_come_back(given: list[Exported]) -> None:
 
 def test_a_result_is_a_row_that_can_be_read_without_us() -> None:
     result = replace(
-        a_result("a.png", confidence=0.5), signals={"entropy": 0.25}, size_hw=(48, 64), annotations=(an_annotation(),)
+        a_result("a.png", confidence=0.5),
+        signals={"entropy": 0.25},
+        size_hw=(48, 64),
+        annotations=(an_annotation(),),
+        findings=(Finding(rule="sliver", annotation_id="0", action="flagged", message="it is thin"),),
+        more_findings=(MoreFindings(rule="sliver", action="flagged", count=41),),
+        unmapped={"tram": 2},
     )
 
     row = row_of(result, uri="/drop/a.png", meta={"camera": "left"})
@@ -61,6 +68,9 @@ def test_a_result_is_a_row_that_can_be_read_without_us() -> None:
         "calibrated": True,
         "uncertainty": [{"key": "miss_risk", "value": 0.2}],
         "signals": [{"key": "entropy", "value": 0.25}],
+        "findings": [{"rule": "sliver", "annotation_id": "0", "action": "flagged", "message": "it is thin"}],
+        "more_findings": [{"rule": "sliver", "action": "flagged", "count": 41}],
+        "unmapped": [{"key": "tram", "value": 2}],
         "route": "review",
         "queue": "images",
         "reason": "circle #0 scored 0.50, below 0.60",
@@ -79,7 +89,17 @@ def test_a_result_is_a_row_that_can_be_read_without_us() -> None:
         "calibration_id": None,
         "item_digest": "aa",
         "created_at": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        "rules_digest": None,
+        "ontology_digest": None,
     }
+
+
+def test_rows_of_before_the_rules_can_be_read() -> None:
+    new = ("findings", "more_findings", "unmapped", "rules_digest", "ontology_digest")
+    entry = Exported(result=a_result("a", an_annotation()), item=Item(id="a", media="image"))
+    rows = batch([entry, entry]).drop_columns([*new])
+
+    assert list(results(rows)) == [entry.result, entry.result]
 
 
 @pytest.mark.parametrize(
