@@ -54,8 +54,8 @@ def demo(
         print_json({"tasks": [asdict(line) for line in summary], "drop": asdict(_summary(batch))})
         return
     print_summary(summary, as_json=False)
-    waiting = ", ".join(f"{queue['pending']} in the queue [bold]{queue['name']}[/]" for queue in queues)
-    notes.print(f"for people to review: {waiting}", highlight=False)
+    waiting = ", ".join(f"{queue['name']} [bold]{queue['pending']}[/]" for queue in queues)
+    notes.print(f"waiting in the review queues: {waiting}", highlight=False)
     _print_files(out, "report.html", "results.jsonl", "coco.json")
     notes.print("\nThe recordings once more, as a batch job without the service:")
     command = f"prelabel annotate {_near(batch.order.drop)} --task {_BATCH_TASK} --out {batch.order.out}"
