@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 
 from models.types import Task
 from pipelines.formats import folder, run_manifest
-from pipelines.formats.summary import TaskSummary, summary_of
+from pipelines.formats.summary import TaskSummary
 from pipelines.progress import Progress
 from pipelines.store.values import TaskCounts
 from serving import demo as sample
@@ -26,6 +26,7 @@ from serving import settings as configuration
 from serving.annotate import Finished, annotate, opened_store
 from serving.export import export
 from serving.orders import Order
+from serving.output import rated
 from serving.settings import Settings, with_changes
 from serving.terminal import AsJson, notes, print_json, print_summary, service
 
@@ -77,7 +78,7 @@ async def label_folder(settings: Settings, out: Path, *, on_progress: Callable[[
 
 def _summary(batch: Finished) -> TaskSummary:
     counts = batch.manifest.counts or TaskCounts(task=batch.order.task)
-    return summary_of(counts, seconds=batch.manifest.seconds)
+    return rated(counts, batch.progress)
 
 
 @contextmanager

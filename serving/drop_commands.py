@@ -26,6 +26,7 @@ from serving import annotate as annotating
 from serving import settings as configuration
 from serving.annotate import Finished
 from serving.orders import Order
+from serving.output import rated
 from serving.progress_display import Show, duration, event, figures, shown
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
@@ -281,7 +282,7 @@ def _tell(finished: Finished) -> None:
     """Say to a person what came out, and where."""
     manifest, out = finished.manifest, finished.order.out
     if manifest.counts is not None:
-        print_summary([summary_of(manifest.counts, seconds=manifest.seconds)], as_json=False)
+        print_summary([rated(manifest.counts, finished.progress)], as_json=False)
     if manifest.errors:
         _tell_errors(manifest.run, manifest.errors)
     if manifest.status != "done":
