@@ -107,7 +107,7 @@ async def annotate(
                     on_start(order, run.id, batch)
                     await _work(batch, store, run.id)
                     manifest = await write_output(
-                        manifest, store, order, settings, labelling.fetcher, seconds=batch.progress.elapsed_s
+                        manifest, store, order, settings, labelling.fetcher, progress=batch.progress
                     )
                 return Finished(order=order, manifest=manifest, progress=batch.progress)
 

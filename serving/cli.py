@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
-import socket
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.errors import PrelabelError
 from pipelines.store.store import Store
-from serving import drop_commands
+from serving import demo_command, drop_commands
 from serving import settings as configuration
-from serving.settings import Settings, with_changes
-from serving.terminal import AsJson, Config, notes, print_rows, print_summary, screen
+from serving.settings import Settings
+from serving.terminal import AsJson, Config, notes, print_rows, screen, service
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="First labels for raw data."
@@ -31,6 +25,7 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="The configured models and their weights.")
 app.add_typer(models_app, name="models")
 app.add_typer(drop_commands.runs_app, name="runs")
+app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
@@ -60,83 +55,14 @@ def _measured_settings(name: str | None = None) -> Settings:
 
 
 @app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-out"), as_json: AsJson = False
-) -> None:
-    """Start the service with the demo models, label the sample drop through HTTP, and write a report."""
-    from pipelines.formats import folder
-    from serving import demo as sample
-
-    items = sample.sample_items()
-    with _demo_settings() as settings, _service(settings) as address, _progress() as progress:
-        bars = {task: progress.add_task(task, total=len(of_task)) for task, of_task in items.items()}
-        results, seconds = asyncio.run(
-            sample.label(address, items, on_done=lambda task, n: progress.advance(bars[task], n))
-        )
-        queues = sample.queues(address)
-    every_item = [item for of_task in items.values() for item in of_task]
-    summary = folder.write(
-        results,
-        every_item,
-        out,
-        title="prelabel demo",
-        seconds=seconds,
-        media=settings.media,
-        standards=settings.standards,
-    )
-    print_summary(summary, as_json=as_json)
-    for queue in queues:
-        notes.print(f"queue [bold]{queue['name']}[/]: {queue['pending']} items wait for a person")
-    _print_files(out)
-
-
-@app.command()
 def serve(config: Config = None) -> None:
     """Run the service until it is interrupted."""
     stop = threading.Event()
-    with _service(configuration.load(config)) as address:
+    with service(configuration.load(config)) as address:
         for number in (signal.SIGINT, signal.SIGTERM):  # after Ray's start, which installs handlers of its own
             signal.signal(number, lambda *_: stop.set())
         notes.print(f"answering at [bold]{address}[/]  (try it at {address}/docs, end it with Ctrl-C)", soft_wrap=True)
         stop.wait()
-
-
-@contextmanager
-def _service(settings: Settings) -> Iterator[str]:
-    from serving.cluster import running
-
-    with notes.status("starting PostgreSQL, Ray Serve and the models …") as status, running(settings) as address:
-        status.stop()
-        yield address
-
-
-@contextmanager
-def _demo_settings() -> Iterator[Settings]:
-    """The preset on a free port, open to this machine, with a store that goes when the demo ends.
-
-    Nothing of an installation's environment may send the sample drop into its real store.
-    """
-    with tempfile.TemporaryDirectory(prefix="prelabel-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user and must get through
-        settings = with_changes(configuration.load("demo"), "store", url=None, folder=Path(folder) / "store")
-        yield with_changes(settings, "server", host="127.0.0.1", port=_free_port(), api_keys=())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description:<13}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=notes)
-
-
-def _print_files(out: Path) -> None:
-    notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
-    others = [str(out / name) for name in ("results.jsonl", "coco.json") if (out / name).exists()]
-    notes.print(f"beside it: {', '.join(others)}", soft_wrap=True)
 
 
 @models_app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +27,7 @@ from serving import annotate as annotating
 from serving import settings as configuration
 from serving.annotate import Finished
 from serving.orders import Order
+from serving.output import rated
 from serving.progress_display import Show, duration, event, figures, shown
 from serving.settings import Settings
 from serving.staff import LOCAL, Staffing
@@ -293,18 +294,23 @@ def _tell(finished: Finished) -> None:
     """Say to a person what came out, and where."""
     manifest, out = finished.manifest, finished.order.out
     if manifest.counts is not None:
-        print_summary([summary_of(manifest.counts, seconds=manifest.seconds)], as_json=False)
-    for error in manifest.errors:
-        notes.print(f"[red]{error.items}[/] failed with [bold]{error.code}[/]")
+        print_summary([rated(manifest.counts, finished.progress)], as_json=False)
     if manifest.errors:
-        notes.print(
-            f"see 'prelabel runs errors {manifest.run}', try again with 'prelabel runs redrive'", soft_wrap=True
-        )
+        _tell_errors(manifest.run, manifest.errors)
     for said in sentences(manifest.remarks):
         notes.print(said, soft_wrap=True, highlight=False, markup=False)
     if manifest.status != "done":
         notes.print(f"run {manifest.run} was {manifest.status}; go on with it by --resume {manifest.run}")
-    notes.print(f"look at [bold]{out / 'report.html'}[/]", soft_wrap=True)
+    notes.print(f"look at [bold]{out / 'report.html'}[/]", highlight=False, soft_wrap=True)
+
+
+def _tell_errors(run_id: str, errors: Sequence[ErrorCount]) -> None:
+    """The codes, the most frequent first, and what to do about them."""
+    width = max(len(f"{error.items:,}") for error in errors)
+    for error in sorted(errors, key=lambda error: (-error.items, error.code)):
+        notes.print(f"[red]{error.items:{width},}[/] failed with [bold]{error.code}[/]", highlight=False)
+    notes.print(f"why: 'prelabel runs errors {run_id}'", highlight=False, soft_wrap=True)
+    notes.print(f"try again: 'prelabel runs redrive {run_id} --code CODE'", highlight=False, soft_wrap=True)
 
 
 def _tell_estimate(settings: Settings, order: Order | None, *, as_json: bool) -> None:

@@ -16,8 +16,9 @@ from pipelines.formats.exported import Exported
 from pipelines.formats.report import Entry
 from pipelines.formats.run_manifest import OutputFile, RunManifest
 from pipelines.formats.stored import with_entries
-from pipelines.formats.summary import summary_of
+from pipelines.formats.summary import TaskSummary, summary_of
 from pipelines.prelabel import Fetches
+from pipelines.progress import Progress
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.store.values import TaskCounts
@@ -30,15 +31,15 @@ _UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", 
 
 
 async def write_output(
-    manifest: RunManifest, store: Store, order: Order, settings: Settings, fetcher: Fetches, *, seconds: float
+    manifest: RunManifest, store: Store, order: Order, settings: Settings, fetcher: Fetches, *, progress: Progress
 ) -> RunManifest:
-    """Write what a run has come to so far; what run.json says."""
+    """Write what a run has come to so far, by an attempt that has made this progress; what run.json says."""
     out, run = order.out, await store.run(manifest.run)
     found = {counts.task: counts for counts in await store.counts(run.id)}
     counts = found.get(order.task, TaskCounts(task=order.task))
     write_shards = partial(parquet.write_shards, out=out, rows_per_shard=_ROWS_PER_SHARD)
     shards = await with_entries(store, run.id, fetcher, write_shards)
-    summary = [summary_of(counts, seconds=seconds)]
+    summary, seconds = [rated(counts, progress)], progress.elapsed_s
     title, errors = f"{run.name}: {order.task}", await Drops(store).error_counts(run.id)
     remarks, standards = await Drops(store).remarks(run.id), settings.standards
     facts = _facts(manifest, seconds)
@@ -77,6 +78,11 @@ async def write_output(
     )
     run_manifest.write(finished, out)
     return finished
+
+
+def rated(counts: TaskCounts, progress: Progress) -> TaskSummary:
+    """The numbers of a run, with the speed of the attempt that has made this progress, if it has labelled anything."""
+    return replace(summary_of(counts, seconds=None), items_per_s=progress.items_per_s or None)
 
 
 def _facts(manifest: RunManifest, seconds: float) -> dict[str, str]:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bars
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from models.types import Task
 from pipelines.progress import Progress
@@ -19,6 +21,8 @@ Show = Callable[[Progress], None]
 
 _LINE_EVERY_S = 10.0
 _EVENT_EVERY_S = 1.0
+_REFRESHES_PER_S = 4
+_WIDEST = 100  # columns
 
 
 @contextmanager
@@ -54,42 +58,61 @@ def figures(progress: Progress) -> dict[str, object]:
 
 def line(progress: Progress) -> str:
     """The progress as a sentence."""
+    return f"{_items(progress)} · {_speed(progress)} · {' · '.join(text for text, _ in _ends(progress))}"
+
+
+def drawn(task: Task, progress: Progress, *, width: int) -> Group:
+    """The progress in lines of at most so many columns: a bar with the items, and the numbers below it.
+
+    The bar has no end to run to until the whole drop is listed.
+    """
+    total = progress.listed if progress.is_listed else None
+    items = Text(_items(progress))
+    items.highlight_regex(r"^[\d,]+", "bold")
+    bar = ProgressBar(total=total, completed=progress.finished)
+    bar.complete_style, bar.pulse_style, bar.finished_style = "cyan", "cyan", "green"
+    bars = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    for ratio in (None, 1, None):
+        bars.add_column(ratio=ratio, no_wrap=True)
+    bars.add_row(task, bar, items)
+    bars.width = min(width, _WIDEST)
+    numbers = Text(_speed(progress))
+    for text, style in _ends(progress):
+        numbers.append(" · ").append(text, style)
+    return Group(bars, numbers)
+
+
+def _items(progress: Progress) -> str:
     total = f"{progress.listed:,}" if progress.is_listed else f"{progress.listed:,} found so far"
-    parts = [
-        f"{progress.finished:,} of {total}",
-        f"{progress.items_per_s:.1f} items/s",
-        *([] if progress.eta_s is None else [f"{duration(progress.eta_s)} to go"]),
-        _ends(progress),
+    return f"{progress.finished:,} of {total}"
+
+
+def _speed(progress: Progress) -> str:
+    speed = f"{progress.items_per_s:.1f} items/s"
+    if progress.is_listed and progress.finished == progress.listed:
+        return f"{speed} · took {duration(progress.elapsed_s)}"
+    return speed if progress.eta_s is None else f"{speed} · {duration(progress.eta_s)} to go"
+
+
+def _ends(progress: Progress) -> list[tuple[str, str]]:
+    """What became of the items, each with a style."""
+    again = f" ({progress.retrying:,} to be tried again)" if progress.retrying else ""
+    return [
+        (f"accepted {progress.accepted:,}", "green"),
+        (f"review {progress.review:,}", "yellow"),
+        (f"failed {progress.failed:,}{again}", "red" if progress.failed else ""),
     ]
-    return " · ".join(parts)
-
-
-def _ends(progress: Progress) -> str:
-    ends = f"accepted {progress.accepted:,} · review {progress.review:,} · failed {progress.failed:,}"
-    return f"{ends} ({progress.retrying:,} to be tried again)" if progress.retrying else ends
 
 
 @contextmanager
 def _bar(task: Task, notes: Console) -> Iterator[Show]:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"))
-    with Bars(*columns, console=notes, refresh_per_second=4) as bars:
-        bar = bars.add_task(task, total=None, numbers="")
-        yield lambda progress: bars.update(
-            bar,
-            total=progress.listed if progress.listed else None,
-            completed=progress.finished,
-            numbers=_short(progress),
-        )
+    shown = [Progress()]
 
+    def draw() -> Group:
+        return drawn(task, shown[0], width=notes.width)
 
-def _short(progress: Progress) -> str:
-    more = "" if progress.is_listed else "+"
-    eta = "" if progress.eta_s is None else f"  {duration(progress.eta_s)}"
-    failed = f"[red]failed {progress.failed:,}[/]" if progress.failed else "failed 0"
-    return (
-        f"[bold]{progress.finished:,}[/]/{progress.listed:,}{more}  {progress.items_per_s:.1f}/s{eta}  "
-        f"[green]accepted {progress.accepted:,}[/]  [yellow]review {progress.review:,}[/]  {failed}"
-    )
+    with Live(get_renderable=draw, console=notes, refresh_per_second=_REFRESHES_PER_S):
+        yield lambda progress: shown.__setitem__(0, progress)
 
 
 def duration(seconds: float) -> str:

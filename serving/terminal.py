@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from models.errors import ConfigError
 from models.types import MEDIA_OF_TASK, Task
 from pipelines.formats.summary import TaskSummary
+from serving.settings import Settings
 
 screen = Console()
 notes = Console(stderr=True)
@@ -37,6 +39,16 @@ def task_named(name: str) -> Task:
         if task == name:
             return task
     raise ConfigError(f"unknown task '{name}'; choose one of: {', '.join(MEDIA_OF_TASK)}")
+
+
+@contextmanager
+def service(settings: Settings) -> Iterator[str]:
+    """The address of the service, which runs as long as the context; a person sees that it starts."""
+    from serving.cluster import running
+
+    with notes.status("starting PostgreSQL, Ray Serve and the models …") as status, running(settings) as address:
+        status.stop()
+        yield address
 
 
 def print_json(value: object) -> None:

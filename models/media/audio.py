@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from models.errors import ItemError
-from models.media import signature
+from models.media import length, signature
 from models.media.limits import MediaLimits
 
 SAMPLE_RATE_HZ = 16_000
@@ -44,18 +44,23 @@ _WANTED = "wanted WAV, FLAC, Ogg, AIFF, MP3, AAC, M4A/MP4 or WebM/Matroska with 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recording:
-    """An opened recording: what its header says, and its blocks of (n, channels) float32 samples, not yet decoded."""
+    """An opened recording: what its header says, and its blocks of (n, channels) float32 samples, not yet decoded.
+
+    ``duration_s`` may be guessed; ``is_stated`` says whether it stands in the header.
+    """
 
     sample_rate_hz: int
     channels: int
     duration_s: float
+    is_stated: bool
     blocks: Iterator[np.ndarray]
 
 
 def decode(data: bytes, limits: MediaLimits) -> np.ndarray:
     """Decode block by block, mix the channels to one, resample, and clip to [-1, 1].
 
-    A WAV file that ends before its header says is read as far as it goes: recorders that stream leave wrong lengths.
+    A recording that ends before its header says was cut off, and is refused: its labels would hold for a part of it
+    alone. Recorders that stream do not know the length and state gigabytes, or nothing: theirs are read to the end.
 
     Returns:
         (n,) float32 in [-1, 1] at 16 kHz, n ≥ 1, writable.
@@ -66,6 +71,8 @@ def decode(data: bytes, limits: MediaLimits) -> np.ndarray:
     name, media = signature.identify(data)
     if name not in _DEMUXERS:
         raise _unknown(name, is_other_media=media is not None)
+    if (fault := length.fault(data, name)) is not None:
+        raise _unreadable(fault)
     try:
         with _open(data, name) as recording:
             _refuse_bombs(recording, limits)
@@ -90,7 +97,7 @@ class _SeekableBytes(BytesIO):
 def _open(data: bytes, name: str) -> Iterator[_Recording]:
     opened = _open_soundfile(data) if name in _SOUNDFILE else None
     if opened is None:
-        with _open_ffmpeg(data, _DEMUXERS[name]) as recording:
+        with _open_ffmpeg(data, name) as recording:
             yield recording
         return
     with opened as file:
@@ -98,6 +105,7 @@ def _open(data: bytes, name: str) -> Iterator[_Recording]:
             sample_rate_hz=file.samplerate,
             channels=file.channels,
             duration_s=file.frames / max(file.samplerate, 1),
+            is_stated=True,
             blocks=_soundfile_blocks(file),
         )
 
@@ -120,7 +128,8 @@ def _soundfile_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _open_ffmpeg(data: bytes, demuxer: str) -> Iterator[_Recording]:
+def _open_ffmpeg(data: bytes, name: str) -> Iterator[_Recording]:
+    demuxer = _DEMUXERS[name]
     # The bytes are all there is: no protocol may open anything else, and video codecs are never started.
     options = {"protocol_whitelist": "", "format_whitelist": demuxer, "codec_whitelist": _CODECS}
     with av.open(BytesIO(data), "r", format=demuxer, options=options, metadata_errors="replace") as container:
@@ -137,6 +146,7 @@ def _open_ffmpeg(data: bytes, demuxer: str) -> Iterator[_Recording]:
             sample_rate_hz=first.sample_rate,
             channels=first.layout.nb_channels,
             duration_s=(container.duration or 0) / av.time_base,
+            is_stated=length.is_stated(data, name),
             blocks=_float_blocks(chain([first], frames)),
         )
 
@@ -174,6 +184,11 @@ def _mono_16_khz(recording: _Recording, limits: MediaLimits) -> np.ndarray:
         if frames > max_frames:
             raise _too_long(frames / rate, limits)
         pcm += resampler.resample_chunk(_mono(block)).tobytes()
+    if frames and recording.is_stated and length.is_short(frames / rate, of_s=recording.duration_s):
+        raise _unreadable(
+            f"the recording is cut off: it ends after {frames / rate:.1f} of the {recording.duration_s:.1f} s "
+            "that its header states"
+        )
     pcm += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
     if not pcm:
         raise _unreadable(f"the recording holds {frames} samples, too few to hear")

@@ -42,6 +42,8 @@ def decode(data: bytes, limits: MediaLimits) -> np.ndarray:
             if (image_rgb := _plain_jpeg(image, data)) is not None:
                 return image_rgb
             image.load()
+            if image.format == "PNG":
+                _refuse_broken_chunks(data)
             _turn_upright(image)
             return _to_rgb(image)
     except ItemError:
@@ -113,6 +115,12 @@ def _refuse_bombs(image: Image.Image, data: bytes, limits: MediaLimits) -> None:
         raise _too_large(f"{data.count(_JPEG_SCAN)} scans", limits)
     if _has_more_frames(image, data, limits.max_frames):
         raise _too_large(f"more than {limits.max_frames} frames", limits)
+
+
+def _refuse_broken_chunks(data: bytes) -> None:
+    """Check what Pillow passes over when it decodes a PNG: the checksums of the pixels, and whether it has an end."""
+    with Image.open(BytesIO(data), formats=("PNG",)) as image:
+        image.verify()
 
 
 def _largest_tile(image: Image.Image) -> int:

@@ -45,7 +45,7 @@ def _started(nodes: int) -> Iterator[Nodes]:
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         started = [cluster.head_node, *(cluster.add_node(**each) for _ in range(nodes - 1))]
-        yield Nodes(cluster.address, [node.all_processes["raylet"][0].process.pid for node in started])
+        yield Nodes(str(cluster.address), [node.all_processes["raylet"][0].process.pid for node in started])
     finally:
         cluster.shutdown()
 

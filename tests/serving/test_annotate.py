@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,26 @@ def test_a_finished_run_that_is_resumed_computes_nothing(tmp_path: Path, environ
 
     assert (by_id["run"], by_id["stored"], by_id["labels"]) == (first["run"], 0, 1)
     assert (automatic["run"], automatic["stored"]) == (first["run"], 0)
+
+
+def test_a_run_that_is_resumed_and_labels_nothing_shows_no_speed(tmp_path: Path, environment: dict[str, str]) -> None:
+    drop, out = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."}), tmp_path / "out"
+    annotate(environment, drop, "--task", "ner", "--out", out)
+    first = speed(out)
+
+    answer = run.invoke(
+        cli.app, ["annotate", str(drop), "--task", "ner", "--out", str(out), "--resume", "auto"], env=environment
+    )
+
+    assert answer.exit_code == 0, answer.output
+    assert float(first) > 0
+    assert speed(out) == "–"
+
+
+def speed(out: Path) -> str:
+    """The items/s that a report shows."""
+    [found] = re.findall(r'<td data-name="Items/s">(.*?)</td>', (out / "report.html").read_text())
+    return found
 
 
 def test_resuming_automatically_begins_a_run_where_there_is_none(tmp_path: Path, environment: dict[str, str]) -> None:

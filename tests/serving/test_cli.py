@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from serving import cli
+from serving import cli, demo_command
 
 run = CliRunner()
 COMMANDS = ["bench", "demo", "serve", "annotate", "export", "runs", "models", "queue", "key", "doctor"]
@@ -94,7 +94,7 @@ def test_the_demo_leaves_the_real_store_alone(monkeypatch: pytest.MonkeyPatch) -
     for name, value in {"STORE__URL": "postgresql://real/labels", "SERVER__HOST": "::1", "SERVER__PORT": "9"}.items():
         monkeypatch.setenv(f"PRELABEL_{name}", value)
 
-    with cli._demo_settings() as settings:
+    with demo_command.demo_settings() as settings:
         assert settings.store.url is None
         assert settings.store.folder.parent.is_dir()
         assert (settings.server.host, settings.server.api_keys) == ("127.0.0.1", ())

@@ -129,7 +129,7 @@ async def labelled(
             created_at=run.created_at,
             finished_at=None,
         )
-        yield await write_output(manifest, store, order, settings, flow.fetcher, seconds=1.0), out
+        yield await write_output(manifest, store, order, settings, flow.fetcher, progress=batch.progress), out
     await models.engine.close()
 
 

@@ -261,9 +261,23 @@ def test_a_playlist_behind_the_signature_of_a_recording_opens_nothing(tmp_path: 
     assert refusal(b"ID3\nffconcat version 1.0\nfile " + bytes(neighbour)).code == "unreadable_audio"
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
-def test_a_recording_cut_off_is_read_to_the_cut_or_refused(kind: str) -> None:
-    data = a_recording(a_tone(3), kind=kind)
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "MP3", "WebM", "M4A", "AAC"])
+@pytest.mark.parametrize("percent", [20, 60, 80])
+def test_a_recording_that_was_cut_off_is_refused(kind: str, percent: int) -> None:
+    encoded = {"WebM": ("webm", "libopus"), "M4A": ("ipod", "aac"), "AAC": ("adts", "aac")}
+    tone = a_tone(3, 48_000)
+    data = an_encoding(*encoded[kind], samples=tone[:, 0]) if kind in encoded else a_recording(tone, 48_000, kind=kind)
+
+    error = refusal(data[: len(data) * percent // 100])
+
+    assert error.code == "unreadable_audio"
+    assert "cut off" in error.message or "damaged" in error.message
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_stream_that_was_cut_off_is_read_to_the_cut_or_refused(subtype: str) -> None:
+    """It states no length, and many that are whole have no last page either."""
+    data = a_recording(a_tone(3), kind="OGG", subtype=subtype)
 
     try:
         samples = read(data[: len(data) * 6 // 10])
@@ -271,6 +285,44 @@ def test_a_recording_cut_off_is_read_to_the_cut_or_refused(kind: str) -> None:
         assert err.code == "unreadable_audio"
     else:
         assert 8_000 < len(samples) < 40_000
+
+
+@pytest.mark.parametrize("stated_bytes", [0, 10, 16_000])
+def test_a_wav_with_far_more_in_it_than_its_header_states_is_refused(stated_bytes: int) -> None:
+    noise = np.random.default_rng(0).bytes(32_000)
+
+    error = refusal(a_wav_header(data_bytes=stated_bytes) + noise)
+
+    assert error.code == "unreadable_audio"
+    assert f"it states {stated_bytes} bytes of sound" in error.message
+
+
+@pytest.mark.parametrize("data_bytes", [32_000 - 100, 32_000, 32_044, 32_500])
+def test_a_wav_header_may_be_a_little_wrong(data_bytes: int) -> None:
+    assert len(read(a_wav_header(data_bytes=data_bytes) + bytes(32_000))) == pytest.approx(16_000, abs=50)
+
+
+def test_a_wav_may_go_on_behind_its_sound() -> None:
+    notes = b"LIST" + struct.pack("<I", 20_000) + b"INFO" + bytes(19_996)
+
+    assert len(read(a_recording() + notes)) == 8_000
+
+
+def test_a_webm_that_states_no_length_is_read_to_its_end() -> None:
+    """As browsers record it."""
+    data = an_encoding("webm", "libopus", muxer={"live": "1"})
+
+    assert b"\x44\x89" not in data
+    assert len(read(data)) == pytest.approx(8_000, abs=1_200)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_countless_chunks_are_not_walked(order: str) -> None:
+    head, name = (b"RIFF\0\0\0\0WAVE", b"data") if order == "<" else (b"FORM\0\0\0\0AIFF", b"SSND")
+
+    error = refusal(head + (name + struct.pack(f"{order}I", 0)) * 2_000_000)  # each of which the others follow
+
+    assert error.code == "unreadable_audio"
 
 
 def test_an_mp4_whose_index_was_cut_off_is_refused() -> None:

@@ -292,11 +292,26 @@ def test_a_png_without_width_is_refused() -> None:
     assert refusal(a_png(0, 10)).code == "unreadable_image"
 
 
-def test_a_png_with_a_wrong_checksum_is_refused() -> None:
+def test_a_png_with_damaged_pixels_is_refused() -> None:
     data = bytearray(an_image())
     data[data.index(b"IDAT") + 6] ^= 0xFF
 
     assert refusal(bytes(data)).code == "unreadable_image"
+
+
+def test_a_png_whose_pixels_have_a_wrong_checksum_is_refused() -> None:
+    data = bytearray(an_image())
+    name = data.index(b"IDAT")
+    data[name + 4 + int.from_bytes(data[name - 4 : name])] ^= 1  # the checksum behind the chunk, not what it is of
+
+    error = refusal(bytes(data))
+
+    assert error.code == "unreadable_image"
+    assert "damaged: got PNG" in error.message
+
+
+def test_a_png_that_lost_nothing_but_its_end_is_refused() -> None:
+    assert refusal(an_image()[:-12]).code == "unreadable_image"
 
 
 @pytest.mark.parametrize("side", [6_400, 13_000, 20_000, 100_000])

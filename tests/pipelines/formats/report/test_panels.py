@@ -57,6 +57,20 @@ def test_a_failure_says_whether_it_will_be_tried_again(tmp_path: Path, retrying:
     assert second == "too_large1–The item is larger than the limits allow."
 
 
+def test_failures_of_which_none_will_be_tried_again_say_so_once(tmp_path: Path) -> None:
+    errors = [ErrorCount(code="timeout", items=12, retrying=0), ErrorCount(code="too_large", items=1, retrying=0)]
+
+    report.write([], tmp_path / "a.html", title="A run", errors=errors)
+
+    found = of_file(tmp_path / "a.html")
+    assert "None will be tried again." in found.text
+    assert rows(found) == [
+        "CodeItemsWhat it means",
+        "timeout12It was not done in the time that it may take.",
+        "too_large1The item is larger than the limits allow.",
+    ]
+
+
 def test_findings_are_counted_by_rule_and_rules_that_are_off_named(tmp_path: Path) -> None:
     sanity = {"sliver": (17, 0, 0), "zero_area": (0, 0, 0), "outside_image": (0, 1_214, 3)}
 
