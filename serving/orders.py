@@ -34,9 +34,10 @@ class Order:
     roots: tuple[Path, ...] = ()
 
     def as_source(self) -> dict[str, str]:
-        """The order as a run remembers it."""
+        """The order as a run remembers it, beside the source's identity, whose kind is what the drop turned out to be."""
         roots = os.pathsep.join(str(root.absolute()) for root in self.roots)
-        named = {"drop": _located(self.drop), "out": str(self.out.absolute()), "kind": self.kind or "", "roots": roots}
+        out, kind = str(self.out.absolute()), self.kind or ""
+        named = {"drop": _located(self.drop), "out": out, "named_kind": kind, "roots": roots}
         return {key: value for key, value in named.items() if value}
 
     def opened(self, policy: FetchPolicy) -> FetchPolicy:
@@ -58,7 +59,7 @@ class Order:
             drop=run.source["drop"],
             task=run.task,
             out=Path(run.source["out"]),
-            kind=run.source.get("kind"),
+            kind=run.source.get("named_kind"),
             roots=tuple(map(Path, roots)),
         )
 

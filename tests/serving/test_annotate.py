@@ -108,6 +108,16 @@ def test_a_finished_run_that_is_resumed_computes_nothing(tmp_path: Path, environ
     assert (automatic["run"], automatic["stored"]) == (first["run"], 0)
 
 
+def test_a_run_over_a_pattern_of_paths_is_resumed_by_its_id(tmp_path: Path, environment: dict[str, str]) -> None:
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon.", "b.md": "Nobody there."})
+    first, *_ = events(annotate(environment, drop / "*.txt", "--task", "ner", "--out", tmp_path / "out"))
+
+    answer = annotate(environment, "--resume", first["run"])
+
+    assert answer.exit_code == 0, answer.output
+    assert events(answer)[-1]["listed"] == 1
+
+
 def test_resuming_automatically_begins_a_run_where_there_is_none(tmp_path: Path, environment: dict[str, str]) -> None:
     drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."})
 
