@@ -20,7 +20,8 @@ from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Added, Entry, Listing
 from pipelines.store.store import Store
-from pipelines.store.values import Pending, RunStatus, TaskCounts
+from pipelines.store.values import Pending, RunStatus
+from pipelines.tally import tally
 from pipelines.types import Failed, Outcome
 
 _FIRST_ENTRIES, _MOST_ENTRIES = 32, 1_000  # of the listing, at a time: the first are labelled at once
@@ -142,12 +143,7 @@ class Batch:
         return self._stopping or "done"
 
     async def _count(self) -> None:
-        counts = {counts.task: counts for counts in await self._store.counts(self._run_id)}
-        errors = await self._drops.error_counts(self._run_id)
-        retrying = sum(error.retrying for error in errors)
-        self.progress = Progress.of(counts.get(self._task, TaskCounts(task=self._task)), retrying=retrying)
-        self.progress.listed = await self._listing.count(self._run_id)
-        self.progress.is_listed = (await self._store.run(self._run_id)).is_listed
+        self.progress = await tally(self._store, self._run_id, self._task)
 
     async def _list(self) -> None:
         if self.progress.is_listed or self._source is None:

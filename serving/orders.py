@@ -34,7 +34,7 @@ class Order:
     roots: tuple[Path, ...] = ()
 
     def as_source(self) -> dict[str, str]:
-        """The order as a run remembers it, beside the source's identity, whose kind is what the drop turned out to be."""
+        """The order as a run remembers it; ``kind`` beside it is the source's, what the drop turned out to be."""
         roots = os.pathsep.join(str(root.absolute()) for root in self.roots)
         out, kind = str(self.out.absolute()), self.kind or ""
         named = {"drop": _located(self.drop), "out": out, "named_kind": kind, "roots": roots}
