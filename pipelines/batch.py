@@ -50,15 +50,21 @@ class Labels(Protocol):
 
 
 class FlowLabels:
-    """Labels items by a flow in this process; equal contents of a run are computed once."""
+    """Labels items by a flow in this process; equal contents of a run are computed once.
 
-    def __init__(self, flow: Flow, *, at_once: int, recent: Recent) -> None:
+    A device that is lost ends the run, unless the models ``come_back``: then its items are tried again.
+    """
+
+    def __init__(self, flow: Flow, *, at_once: int, recent: Recent, come_back: bool = False) -> None:
         self._flow, self._recent, self.at_once = replace(flow, known=recent), recent, at_once
+        self._come_back = come_back
 
     async def label(self, request: Request) -> Outcome:
         outcome = await pre_label(request, self._flow, priority="bulk")
         if isinstance(outcome, Failed):
-            if outcome.failure.code == "device_lost":  # no item of this process has a chance any more
+            if (
+                outcome.failure.code == "device_lost" and not self._come_back
+            ):  # no item of this process has a chance any more
                 raise ModelError("model_stopped", f"{outcome.failure.message}; the run can be resumed")
         else:
             self._recent.add(outcome.pre_label)
