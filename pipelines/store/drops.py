@@ -132,12 +132,12 @@ class Drops:
         query = (
             select(failures, items.c.uri)
             .select_from(failures.join(items))
-            .where(failures.c.run_id == storable(run_id), failures.c.item_id > after)
+            .where(failures.c.run_id == storable(run_id), failures.c.item_id > storable(after))
             .order_by(failures.c.item_id)
             .limit(limit)
         )
         if code is not None:
-            query = query.where(failures.c.code == code)
+            query = query.where(failures.c.code == storable(code))
         async with database.reading(self._engine) as connection:
             found = (await connection.execute(query)).mappings()
             return [_stored_failure(row) for row in found]
