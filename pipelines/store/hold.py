@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,6 +15,13 @@ from pipelines.store import engine as database
 from pipelines.store.jsonb import storable
 
 _LOOKS = 20  # while it waits
+
+# A node that dies says nothing. Without this the server would keep its lock until TCP gives up, which takes two hours.
+_NOTICE_DEATH = text("""
+SELECT set_config(name, setting, false) FROM (VALUES
+    ('tcp_keepalives_idle', '15'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
+) AS wanted (name, setting)
+""")
 
 
 @asynccontextmanager
@@ -30,11 +37,13 @@ async def held(engine: AsyncEngine, run_id: str, *, wait_s: float = 0.0) -> Asyn
             yield None
             return
         try:
+            await connection.execute(_NOTICE_DEATH)
             yield connection
         finally:
-            with suppress(DBAPIError):  # the database has gone down, and the lock with it
-                await connection.execute(select(func.pg_advisory_unlock(_key(run_id))))
-            await connection.invalidate()  # an unlock that did not get through ends with its session
+            if not connection.invalidated:  # then a statement was cut short, and the session with its lock has ended
+                with suppress(DBAPIError):  # the database has gone down, and the lock with it
+                    await connection.execute(select(func.pg_advisory_unlock(_key(run_id))))
+                await connection.invalidate()  # an unlock that did not get through ends with its session
 
 
 async def _lock(connection: AsyncConnection, run_id: str, wait_s: float) -> bool:
