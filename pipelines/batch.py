@@ -191,8 +191,7 @@ class Batch:
             elif not due:
                 if is_listed and not self._in_flight and await self._patiently(self._next_retry_s) is None:
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._something.wait(), _LOOK_S)
+                await self._look()
 
     async def _pending(self, after: tuple[int, str]) -> list[Pending]:
         return await self._listing.pending(self._run_id, task=self._task, after=after, limit=_PAGE)
@@ -209,8 +208,13 @@ class Batch:
         """Wait until another item can be sent off, or none shall be."""
         while len(self._in_flight) >= self._labels.at_once and not self._stopping:
             self._something.clear()
-            with suppress(TimeoutError):  # there may be more room without anything being stored
-                await asyncio.wait_for(self._something.wait(), _LOOK_S)
+            await self._look()  # there may be more room without anything being stored
+
+    async def _look(self) -> None:
+        """Wait for something, or for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):  # wait_for loses a cancellation now and then (python/cpython#86296)
+                await self._something.wait()
 
     async def _label(self, pending: Pending) -> None:
         outcome = await self._labels.label(Request(item=pending.item, task=self._task))
