@@ -14,6 +14,7 @@ from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from tests.serving.builders import a_client
 from tests.serving.run_builders import (
+    CUT_OFF,
     a_drop,
     a_worker,
     all_results,
@@ -24,6 +25,8 @@ from tests.serving.run_builders import (
     until_over,
     working,
 )
+
+pytestmark = CUT_OFF
 
 
 @pytest.fixture

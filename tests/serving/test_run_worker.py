@@ -19,6 +19,7 @@ from pipelines.types import ModelUse
 from serving.pace import at_once_of_run
 from tests.serving.builders import ObedientModels, a_client
 from tests.serving.run_builders import (
+    CUT_OFF,
     CountingModels,
     a_drop,
     a_worker,
@@ -30,6 +31,8 @@ from tests.serving.run_builders import (
     until_over,
     working,
 )
+
+pytestmark = CUT_OFF
 
 _LONGEST_S = 60.0
 
