@@ -20,7 +20,8 @@ from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Added, Entry, Listing
 from pipelines.store.store import Store
-from pipelines.store.values import Pending, RunStatus, TaskCounts
+from pipelines.store.values import Pending, RunStatus
+from pipelines.tally import tally
 from pipelines.types import Failed, Outcome
 
 _FIRST_ENTRIES, _MOST_ENTRIES = 32, 1_000  # of the listing, at a time: the first are labelled at once
@@ -49,15 +50,21 @@ class Labels(Protocol):
 
 
 class FlowLabels:
-    """Labels items by a flow in this process; equal contents of a run are computed once."""
+    """Labels items by a flow in this process; equal contents of a run are computed once.
 
-    def __init__(self, flow: Flow, *, at_once: int, recent: Recent) -> None:
+    A device that is lost ends the run, unless the models ``come_back``: then its items are tried again.
+    """
+
+    def __init__(self, flow: Flow, *, at_once: int, recent: Recent, come_back: bool = False) -> None:
         self._flow, self._recent, self.at_once = replace(flow, known=recent), recent, at_once
+        self._come_back = come_back
 
     async def label(self, request: Request) -> Outcome:
         outcome = await pre_label(request, self._flow, priority="bulk")
         if isinstance(outcome, Failed):
-            if outcome.failure.code == "device_lost":  # no item of this process has a chance any more
+            if (
+                outcome.failure.code == "device_lost" and not self._come_back
+            ):  # no item of this process has a chance any more
                 raise ModelError("model_stopped", f"{outcome.failure.message}; the run can be resumed")
         else:
             self._recent.add(outcome.pre_label)
@@ -142,12 +149,7 @@ class Batch:
         return self._stopping or "done"
 
     async def _count(self) -> None:
-        counts = {counts.task: counts for counts in await self._store.counts(self._run_id)}
-        errors = await self._drops.error_counts(self._run_id)
-        retrying = sum(error.retrying for error in errors)
-        self.progress = Progress.of(counts.get(self._task, TaskCounts(task=self._task)), retrying=retrying)
-        self.progress.listed = await self._listing.count(self._run_id)
-        self.progress.is_listed = (await self._store.run(self._run_id)).is_listed
+        self.progress = await tally(self._store, self._run_id, self._task)
 
     async def _list(self) -> None:
         if self.progress.is_listed or self._source is None:
@@ -189,8 +191,7 @@ class Batch:
             elif not due:
                 if is_listed and not self._in_flight and await self._patiently(self._next_retry_s) is None:
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._something.wait(), _LOOK_S)
+                await self._look()
 
     async def _pending(self, after: tuple[int, str]) -> list[Pending]:
         return await self._listing.pending(self._run_id, task=self._task, after=after, limit=_PAGE)
@@ -207,8 +208,13 @@ class Batch:
         """Wait until another item can be sent off, or none shall be."""
         while len(self._in_flight) >= self._labels.at_once and not self._stopping:
             self._something.clear()
-            with suppress(TimeoutError):  # there may be more room without anything being stored
-                await asyncio.wait_for(self._something.wait(), _LOOK_S)
+            await self._look()  # there may be more room without anything being stored
+
+    async def _look(self) -> None:
+        """Wait for something, or for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):  # wait_for loses a cancellation now and then (python/cpython#86296)
+                await self._something.wait()
 
     async def _label(self, pending: Pending) -> None:
         outcome = await self._labels.label(Request(item=pending.item, task=self._task))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -35,14 +33,12 @@ from serving.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
 from serving.labeller import Job
 from serving.orders import Order
 from serving.output import write_output
+from serving.pace import at_once
+from serving.process import this_process
 from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
 from serving.staff import Staffing, needed, staffed
-
-_FEWEST_AT_ONCE = 32
-_PASSES_AT_ONCE = 3  # one that runs, one that is prepared, one that is read and stored
-_BULK_SHARE = 0.75  # of a model's queue (models/engine.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +85,7 @@ async def annotate(
             job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
             async with _labelling(job, store, await needed(staffing, store, run, source)) as labelling:
                 run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
-                async with Drops(store).hold(run.id, worker=_this_process()) as attempt:
+                async with Drops(store).hold(run.id, worker=this_process()) as attempt:
                     manifest = _manifest(await store.run(run.id), order.task)
                     order.out.mkdir(parents=True, exist_ok=True)
                     run_manifest.write(manifest, order.out)
@@ -131,7 +127,7 @@ async def _labelling(job: Job, store: Store, staffing: Staffing | None) -> Async
         return
     async with _loaded(settings, task) as models, flow_over(settings, models, store) as flow:
         recent = Recent(partial(Drops(store).known, job.run_id))
-        labels = FlowLabels(flow, at_once=_at_once(settings, task), recent=recent)
+        labels = FlowLabels(flow, at_once=at_once(settings, task), recent=recent)
         yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
 
 
@@ -141,7 +137,7 @@ async def dry_run(settings: Settings, order: Order) -> Estimate:
         settings = _opened_for(settings, order)
         source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
         async with _loaded(settings, order.task) as models, flow_over(settings, models, store) as flow:
-            labels = FlowLabels(flow, at_once=_at_once(settings, order.task), recent=Recent(_nothing_stored))
+            labels = FlowLabels(flow, at_once=at_once(settings, order.task), recent=Recent(_nothing_stored))
             return await estimate(source, order.task, labels)
 
 
@@ -217,14 +213,3 @@ async def _work(batch: Batch, store: Store, run_id: str) -> None:
             await store.finish_run(run_id, status="failed")
         raise
     await store.finish_run(run_id, status=status)
-
-
-def _at_once(settings: Settings, task: Task) -> int:
-    """So many items that no model waits for the store, and so few that no queue is ever full."""
-    limits = [settings.cards[model].limits for model in settings.tasks[task]]
-    wanted = max(_FEWEST_AT_ONCE, *(_PASSES_AT_ONCE * limit.max_items for limit in limits))
-    return max(1, min(wanted, *(int(_BULK_SHARE * limit.max_queue) for limit in limits)))
-
-
-def _this_process() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"

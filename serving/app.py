@@ -1,4 +1,4 @@
-"""Builds the Ray Serve applications from the settings: one per model version, and a gateway."""
+"""Builds the Ray Serve applications from the settings: one per model version, a worker of runs, and a gateway."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from models.card import ModelCard
 from serving.crashes import CrashLog
 from serving.deployments import application_name, model_application
+from serving.run_replica import RUNS, run_application
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _GARBAGE = 100_000
 
 
 class Gateway:
-    """The HTTP side of the service, in replicas of its own; they alone touch the database."""
+    """The HTTP side of the service, in replicas of its own; they and the worker of runs alone touch the database."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -97,6 +98,9 @@ def build(settings: Settings, *, folder: Path) -> list[RunTarget]:
         )
         for card in settings.models
     ]
+    if settings.server.max_runs:
+        runs = run_application(settings)
+        targets.append(RunTarget(target=runs, name=RUNS, route_prefix=None, logging_config=LOGGING))
     return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/", logging_config=LOGGING)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,12 @@ _PIECE_BYTES = 2**18
 _MOST_VALUES = 2_000_000
 
 Json = dict[str, "Json"] | list["Json"] | str | float | int | bool | None
+
+
+class Body(BaseModel):
+    """What a body holds; what it should not hold is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BodyLimit:

@@ -98,7 +98,7 @@ def demo_settings() -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="prelabel-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user and must get through
         settings = with_changes(configuration.load("demo"), "store", url=None, folder=Path(folder) / "store")
-        yield with_changes(settings, "server", host="127.0.0.1", port=_free_port(), api_keys=())
+        yield with_changes(settings, "server", host="127.0.0.1", port=_free_port(), api_keys=(), max_runs=0)
 
 
 def _free_port() -> int:

@@ -20,6 +20,7 @@ from pipelines.formats.summary import summary_of
 from pipelines.remarks import Remarks, sentences
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
+from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from pipelines.store.values import ErrorCount, Run, StoredFailure, TaskCounts
 from pipelines.types import ROUTES, Route
@@ -139,15 +140,19 @@ def list_runs(config: Config = None, as_json: AsJson = False) -> None:
     """List the newest runs."""
 
     async def read(store: Store) -> list[Run]:
-        return await store.runs()
+        return await Drops(store).runs()
 
-    runs = [run for run in with_store(config, read) if run.task is not None]
+    runs = with_store(config, read)
     if as_json:
         print_json([asdict(run) for run in runs])
         return
     names = ("id", "name", "task", "status", "attempt")
     print_rows(
-        [{name: getattr(run, name) for name in names} | {"begun": f"{run.created_at:%Y-%m-%d %H:%M}"} for run in runs]
+        [
+            {name: getattr(run, name) for name in names}
+            | {"begun": f"{run.created_at:%Y-%m-%d %H:%M}", "by": "service" if run.is_posted else "command line"}
+            for run in runs
+        ]
     )
 
 
@@ -166,7 +171,8 @@ def show_run(run_id: RunId, config: Config = None, as_json: AsJson = False) -> N
         came_out = {"counts": [asdict(c) for c in counts], "errors": [asdict(error) for error in errors]}
         print_json(facts | came_out | asdict(remarks))
         return
-    for name in ("id", "name", "task", "status", "listed", "attempt", "worker", "created_at", "finished_at"):
+    names = ["id", "name", "task", "status", "listed", "attempt", "worker", "created_at", "finished_at"]
+    for name in names + (["reason"] if run.reason else []):
         screen.print(f"[bold]{name:<12}[/] {facts[name]}", highlight=False, soft_wrap=True)
     print_summary([summary_of(count, seconds=None) for count in counts], as_json=False)
     print_rows([asdict(error) for error in errors] or [{"errors": "none"}])
@@ -217,15 +223,19 @@ def redrive(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try the items of a run again that failed with a code, and go on with the run."""
+    """Try the items of a run again that failed with a code, and go on with the run.
 
-    async def drive(store: Store) -> int:
-        await store.run(run_id)
-        return await Drops(store).redrive(run_id, codes=code)
+    A run that was posted waits for its service.
+    """
 
-    again = with_store(config, drive)
-    notes.print(f"{again} items of run {run_id} are tried again")
-    if again:
+    async def drive(store: Store) -> tuple[Run, int]:
+        run = await store.run(run_id)
+        drives = PostedRuns(store) if run.is_posted else Drops(store)
+        return run, await drives.redrive(run_id, codes=code)
+
+    run, again = with_store(config, drive)
+    notes.print(f"{again} items of run {run_id} are tried again{' by its service' if run.is_posted else ''}")
+    if again and not run.is_posted:
         annotate(resume=run_id, config=config, as_json=as_json)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,6 +13,10 @@ _LIFTS_LIMITS = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-
 # Answered before anybody could wait or leave: Serve need not start two tasks to watch for it.
 _AT_ONCE = frozenset({"/healthz", "/livez"})
 _UNWATCHED = [(b"x-request-timeout-seconds", b"0"), (b"x-request-disconnect-disabled", b"?1")]
+
+# A million results take longer than any other answer may, and a slow reader longer still.
+_STREAMED = re.compile(r"/v1/runs/[^/]+/results")
+_A_DAY = [(b"x-request-timeout-seconds", b"86400")]
 
 
 class KeepLimits:
@@ -22,8 +28,15 @@ class KeepLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _LIFTS_LIMITS]
-            scope = {**scope, "headers": headers + _UNWATCHED if scope["path"] in _AT_ONCE else headers}
+            scope = {**scope, "headers": headers + _limits(scope["path"])}
         await self._app(scope, receive, send)
+
+
+def _limits(path: str) -> list[tuple[bytes, bytes]]:
+    """What Serve is told of a call; nothing where its own limits hold."""
+    if path in _AT_ONCE:
+        return _UNWATCHED
+    return _A_DAY if _STREAMED.fullmatch(path) else []
 
 
 def middlewares() -> list[Middleware]:

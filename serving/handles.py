@@ -82,7 +82,8 @@ class ServeModels:
         except BackPressureError as err:
             raise OverloadedError from err
         except (RayError, RayServeException) as err:
-            raise ItemError("model_failed", f"model '{model}' went away while it worked on this item") from err
+            message = f"a replica of model '{model}' died while it worked on this item; try again"
+            raise ItemError("worker_lost", message) from err
 
     def use_of(self, model: str) -> ModelUse:
         self._handle(model)

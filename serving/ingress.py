@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import pybase64
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
@@ -23,11 +23,13 @@ from pipelines.store.values import QueueOverview
 from pipelines.types import Failed, Failure, Outcome
 from serving import errors
 from serving.auth import KeyRing, RequireKey, RequireLocalHost
-from serving.body import BodyLimit, StrictRoute
+from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
+from serving.run_routes import routes as run_routes
 from serving.service import Service
+from serving.service_of import ServiceOf
 from serving.settings import ServerSettings
 from serving.upload import Parts, UploadRoute, check_parts, form_schema, part_of, parts_of
 
@@ -39,10 +41,6 @@ OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 GatherCounts = Callable[[], Awaitable[Iterable[Counts]]]
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ItemBody(Body):
     """One item: what to do (task) and exactly one of uri, text, data (base64), part (of a multipart call)."""
 
@@ -52,7 +50,7 @@ class ItemBody(Body):
     text: str | None = None
     data: str | None = Field(default=None, description="the file's bytes in base64")
     part: str | None = Field(default=None, description="the name of the form's part that is the file")
-    meta: dict[str, str] = {}
+    meta: dict[str, str] = Field(default_factory=dict)
     prompts: Prompts = Prompts()
 
 
@@ -136,11 +134,6 @@ class DeployedModel(BaseModel):
     engine: EngineStats | None
 
 
-async def _service(request: Request) -> Service:  # a plain function would be called in a thread, for every request
-    return request.app.state.service
-
-
-ServiceOf = Annotated[Service, Depends(_service)]
 _health = APIRouter(tags=["health"])
 _metrics = APIRouter(tags=["health"])
 _v1 = APIRouter(route_class=StrictRoute)
@@ -373,5 +366,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(_health)
     api.include_router(_uploads, prefix="/v1")
     api.include_router(_v1, prefix="/v1")
+    api.include_router(run_routes, prefix="/v1")
     api.include_router(_metrics)
     return api

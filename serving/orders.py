@@ -34,9 +34,10 @@ class Order:
     roots: tuple[Path, ...] = ()
 
     def as_source(self) -> dict[str, str]:
-        """The order as a run remembers it."""
+        """The order as a run remembers it; ``kind`` beside it is the source's, what the drop turned out to be."""
         roots = os.pathsep.join(str(root.absolute()) for root in self.roots)
-        named = {"drop": _located(self.drop), "out": str(self.out.absolute()), "kind": self.kind or "", "roots": roots}
+        out, kind = str(self.out.absolute()), self.kind or ""
+        named = {"drop": _located(self.drop), "out": out, "named_kind": kind, "roots": roots}
         return {key: value for key, value in named.items() if value}
 
     def opened(self, policy: FetchPolicy) -> FetchPolicy:
@@ -51,6 +52,11 @@ class Order:
         Raises:
             ConfigError: the run is not over a drop that was labelled into a folder.
         """
+        if run.is_posted:
+            raise ConfigError(
+                f"run '{run.id}' was posted to a service, which works on it while it is up; 'prelabel runs redrive' "
+                "lets it try again what has failed, and 'prelabel export' writes what it has come to"
+            )
         if run.source is None or run.task is None or not run.source.keys() >= {"drop", "out"}:
             raise ConfigError(f"run '{run.id}' is not over a drop that was labelled from the command line")
         roots = filter(None, run.source.get("roots", "").split(os.pathsep))
@@ -58,7 +64,7 @@ class Order:
             drop=run.source["drop"],
             task=run.task,
             out=Path(run.source["out"]),
-            kind=run.source.get("kind"),
+            kind=run.source.get("named_kind"),
             roots=tuple(map(Path, roots)),
         )
 
@@ -96,16 +102,21 @@ def check_unchanged(run: Run, *, source: Mapping[str, str], fingerprint: Mapping
     Raises:
         ConfigError: the source, a model, its configuration or the policy is another one now; the message says which.
     """
-    began = (run.source or {}) | (run.fingerprint or {})
-    now = {**source, **fingerprint}
-    if run.is_listed:  # the source is not read any more
-        began, now = run.fingerprint or {}, dict(fingerprint)
-    changed = [name for name in sorted(began.keys() | now.keys()) if began.get(name) != now.get(name)]
-    if changed:
+    if changed := changes(run, source=source, fingerprint=fingerprint):
         raise ConfigError(
             f"run '{run.id}' cannot go on: {', '.join(changed)} changed since it began; "
             "label into another folder, which begins a new run"
         )
+
+
+def changes(run: Run, *, source: Mapping[str, str], fingerprint: Mapping[str, str]) -> list[str]:
+    """The names of what is another now than when the run began: of its source, as long as that is read, and its models,
+    their configuration and the policy."""
+    began = (run.source or {}) | (run.fingerprint or {})
+    now = {**source, **fingerprint}
+    if run.is_listed:
+        began, now = run.fingerprint or {}, dict(fingerprint)
+    return [name for name in sorted(began.keys() | now.keys()) if began.get(name) != now.get(name)]
 
 
 async def _held_by(store: Store, out: Path) -> Run | None:

@@ -51,7 +51,8 @@ class ServerSettings(Section):
     the gateways: Serve's own proxy, or HAProxy with Serve's throughput mode (Linux only). Each of the ``gateways`` is
     a process that reads, stores and answers calls; equal items in flight are computed once per gateway, and each has
     at most ``max_calls`` calls with items in work at the same time, with bodies of at most ``max_bodies_bytes``; others
-    are refused with 429. A model that dies ``max_crashes`` times within ten minutes is not started again.
+    are refused with 429. A model that dies ``max_crashes`` times within ten minutes is not started again. Of the posted
+    runs over drops ``max_runs`` are worked on at a time; 0 leaves them to other services on this store.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +68,7 @@ class ServerSettings(Section):
     default_deadline_s: float = Field(default=60.0, gt=0)
     max_deadline_s: float = Field(default=600.0, gt=0)
     max_crashes: int = Field(default=3, gt=0)
+    max_runs: int = Field(default=2, ge=0, le=16)
 
     @property
     def is_loopback(self) -> bool:

@@ -55,6 +55,15 @@ def read_part(uri: str, start: int, end: int, policy: FetchPolicy, open_filesyst
         return open_filesystem(scheme).cat_file(path, start=start, end=end)
 
 
+def check(uri: str, policy: FetchPolicy) -> None:
+    """See whether an object, or what is below a prefix, may be opened; the store is not asked.
+
+    Raises:
+        ItemError: blocked_url.
+    """
+    _check(uri.rstrip("/") + "/-", policy)
+
+
 def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> tuple[BinaryIO, dict[str, Any]]:
     """An object as a file that reads ranges, whatever its size, and what the store says of it.
 

@@ -94,6 +94,32 @@ def open_source(
             return Coco(SingleFile(location, policy, open_filesystem=open_filesystem), task, base=base)
 
 
+def check_drop(drop: str, *, policy: FetchPolicy, kind: str | None = None) -> None:
+    """Find out what can be known of somebody else's drop before anything in it is read.
+
+    Args:
+        drop: an absolute path or a pattern of such, or an address in a bucket.
+        policy: what may be opened; a bucket is not asked.
+        kind: what the drop is, where its name does not say so.
+
+    Raises:
+        ConfigError: it may not be opened, whether it is there or not (blocked_url); a path is not there (not_found);
+            or it is of no known kind.
+    """
+    known = _known(kind)
+    if is_path(drop) and not drop.startswith("/"):
+        raise ConfigError(f"got the relative path '{drop[:200]}'; wanted an absolute one")
+    with explained():
+        if scheme_of(drop) in buckets.SCHEMES:
+            buckets.check(drop, policy)
+        elif scheme_of(drop) == "file":
+            files.check(drop, policy)  # first of all: what else is said would tell what is there
+            if not is_pattern(drop):
+                files.find(drop, policy)
+    if known is None:
+        _kind_of(drop, drop)
+
+
 def opening(policy: FetchPolicy, drop: str) -> FetchPolicy:
     """The policy, with a local drop's folder open: for whoever gives a drop at the command line, and nobody else."""
     if not is_path(drop):

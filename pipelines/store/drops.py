@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, select, update
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.types import Task
@@ -18,10 +15,11 @@ from pipelines.errors import ConflictError
 from pipelines.remarks import FindingCount, Remarks, UnmappedCount
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
+from pipelines.store.hold import held
 from pipelines.store.jsonb import storable
 from pipelines.store.store import Store, no_run
 from pipelines.store.tables import failures, items, prelabels, runs
-from pipelines.store.values import ErrorCount, StoredFailure
+from pipelines.store.values import ErrorCount, Run, StoredFailure
 from pipelines.types import PreLabel
 
 _LOCK_S = 2.0
@@ -41,14 +39,12 @@ class Drops:
         task: Task,
         source: Mapping[str, str],
         fingerprint: Mapping[str, str],
-        is_queued: bool = False,
     ) -> None:
-        """Note a new run.
+        """Note a new run that its maker works on at once; see PostedRuns for those that wait.
 
         Args:
             source: where its items come from.
             fingerprint: what labels them; a run goes on only with the same.
-            is_queued: whether it waits for somebody to take it, rather than being worked on at once.
 
         Raises:
             ConflictError: there is a run with this id (run_exists).
@@ -59,7 +55,6 @@ class Drops:
             "task": task,
             "source": {key: storable(value) for key, value in source.items()},
             "fingerprint": dict(fingerprint),
-            "status": "queued" if is_queued else "running",
         }
         async with database.transaction(self._engine) as connection:
             made = await connection.execute(insert(runs).values(row).on_conflict_do_nothing())
@@ -77,15 +72,24 @@ class Drops:
             ConflictError: somebody works on it (run_is_held).
             NotFoundError: no such run.
         """
+        async with held(self._engine, run_id, wait_s=_LOCK_S) as connection:
+            if connection is None:
+                raise await self._is_held(run_id)
+            yield await _new_attempt(connection, run_id, worker)
+
+    async def _is_held(self, run_id: str) -> ConflictError:
+        this = select(runs.c.worker).where(runs.c.id == storable(run_id))
         async with database.reading(self._engine) as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await _lock(connection, run_id)
-            try:
-                yield await _new_attempt(connection, run_id, worker)
-            finally:
-                with suppress(DBAPIError):  # the database has gone down, and the lock with it
-                    await connection.execute(select(func.pg_advisory_unlock(_key(run_id))))
-                await connection.invalidate()  # an unlock that did not get through ends with its session
+            worker = (await connection.execute(this)).scalar()
+        return ConflictError(
+            "run_is_held", f"run '{run_id}' is being worked on by {worker}; wait until that ends, or end it first"
+        )
+
+    async def runs(self, *, limit: int = 100) -> list[Run]:
+        """The runs over drops, newest first."""
+        newest = select(runs).where(runs.c.task.is_not(None)).order_by(runs.c.created_at.desc(), runs.c.id)
+        async with database.reading(self._engine) as connection:
+            return [Run(**row) for row in (await connection.execute(newest.limit(limit))).mappings()]
 
     async def known(self, run_id: str, digests: Collection[str]) -> dict[str, PreLabel]:
         """What the run has said of these contents already, by digest."""
@@ -102,19 +106,25 @@ class Drops:
             return bool(found.scalar())
 
     async def stop(self, run_id: str) -> None:
-        """Ask whoever works on a run to end after the batches in flight; a run that nobody works on is over at once.
+        """Ask whoever works on a run to end after the batches in flight; one that waits for somebody is over at once.
+
+        A run that has ended stays as it is.
 
         Raises:
             NotFoundError: no such run.
         """
-        waiting = {"status": "cancelled", "is_stopping": True, "finished_at": func.now()}
         this = runs.c.id == storable(run_id)
+        over = {"status": "cancelled", "is_stopping": True, "finished_at": func.now()}
         async with database.transaction(self._engine) as connection:
-            done = await connection.execute(update(runs).where(this, runs.c.status == "queued").values(waiting))
-            if done.rowcount == 0:
-                asked = await connection.execute(update(runs).where(this).values(is_stopping=True))
-                if asked.rowcount == 0:
-                    raise no_run(run_id)
+            status = (
+                await connection.execute(select(runs.c.status).where(this).with_for_update(key_share=True))
+            ).scalar()
+            if status is None:
+                raise no_run(run_id)
+            if status == "queued":
+                await connection.execute(update(runs).where(this).values(over))
+            elif status == "running":
+                await connection.execute(update(runs).where(this).values(is_stopping=True))
 
     async def errors(
         self, run_id: str, *, code: str | None = None, after: str = "", limit: int = 1_000
@@ -123,12 +133,12 @@ class Drops:
         query = (
             select(failures, items.c.uri)
             .select_from(failures.join(items))
-            .where(failures.c.run_id == storable(run_id), failures.c.item_id > after)
+            .where(failures.c.run_id == storable(run_id), failures.c.item_id > storable(after))
             .order_by(failures.c.item_id)
             .limit(limit)
         )
         if code is not None:
-            query = query.where(failures.c.code == code)
+            query = query.where(failures.c.code == storable(code))
         async with database.reading(self._engine) as connection:
             found = (await connection.execute(query)).mappings()
             return [_stored_failure(row) for row in found]
@@ -164,26 +174,13 @@ class Drops:
 _DIGEST = prelabels.c.provenance["item_digest"].astext
 
 
-def _key(run_id: str) -> ColumnElement[int]:
-    """The number of a run's advisory lock."""
-    return func.hashtextextended(storable(run_id), 0)
-
-
-async def _lock(connection: AsyncConnection, run_id: str) -> None:
-    """Take a run's lock. The server may need a moment to see that the process which had it is dead."""
-    until = time.monotonic() + _LOCK_S
-    while not (await connection.execute(select(func.pg_try_advisory_lock(_key(run_id))))).scalar_one():
-        if time.monotonic() > until:
-            raise await _held(connection, run_id)
-        await asyncio.sleep(_LOCK_S / 20)
-
-
 async def _new_attempt(connection: AsyncConnection, run_id: str, worker: str) -> int:
     begun = {
         "attempt": runs.c.attempt + 1,
         "status": "running",
         "finished_at": None,
         "is_stopping": False,
+        "reason": None,
         "worker": storable(worker),
     }
     this = runs.c.id == storable(run_id)
@@ -191,13 +188,6 @@ async def _new_attempt(connection: AsyncConnection, run_id: str, worker: str) ->
     if attempt is None:
         raise no_run(run_id)
     return attempt
-
-
-async def _held(connection: AsyncConnection, run_id: str) -> ConflictError:
-    worker = (await connection.execute(select(runs.c.worker).where(runs.c.id == storable(run_id)))).scalar()
-    return ConflictError(
-        "run_is_held", f"run '{run_id}' is being worked on by {worker}; wait until that ends, or end it first"
-    )
 
 
 def _stored_failure(row: Any) -> StoredFailure:

@@ -67,8 +67,11 @@ class Listing:
             repeated += [entry for entry in first if entry.id not in met]
             met |= await _insert(connection, twins := [entry.as_repeated() for entry in repeated])
             added = [entry for entry in (*first, *twins) if met.get(entry.id)]
-            await execute(connection, _FAILED, (entry.failure for entry in added if entry.failure is not None))
-        return Added(items=len(added), failed=sum(entry.failure is not None for entry in added))
+            if failed := [entry.failure for entry in added if entry.failure is not None]:
+                # As when outcomes are saved, so that results appear in the order of their positions.
+                await connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+                await execute(connection, _FAILED, failed)
+        return Added(items=len(added), failed=len(failed))
 
     async def finish(self, run_id: str, *, attempt: int) -> None:
         """Note that every item of the drop is in the listing now."""

@@ -84,15 +84,23 @@ class Store:
         return True
 
     async def start_run(self, name: str, *, run_id: str | None = None) -> str:
-        """Note the beginning of a run and return its id. With the id of a known run this resumes it."""
+        """Note the beginning of a run and return its id. With the id of a known run this resumes it.
+
+        Raises:
+            ConflictError: the id is that of a run over a drop (run_exists).
+        """
         row = {"id": storable(run_id or uuid.uuid4().hex), "name": storable(name)}
         resume = (
             insert(runs)
             .values(row)
-            .on_conflict_do_update(index_elements=["id"], set_={"status": "running", "finished_at": None})
+            .on_conflict_do_update(
+                index_elements=["id"], set_={"status": "running", "finished_at": None}, where=runs.c.task.is_(None)
+            )
+            .returning(runs.c.id)
         )
         async with database.transaction(self.engine) as connection:
-            await connection.execute(resume)
+            if (await connection.execute(resume)).first() is None:
+                raise ConflictError("run_exists", f"run '{row['id']}' is one over a drop; take another id")
         return row["id"]
 
     async def finish_run(self, run_id: str, *, status: RunStatus = "done") -> None:

@@ -47,6 +47,14 @@ runs = Table(
     Column("is_stopping", Boolean, nullable=False, server_default="false"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("worker", Text),
+    Column("is_posted", Boolean, nullable=False, server_default="false"),
+    Column("progress", JSONB),
+    Column("reason", Text),
+)
+Index("runs_over_drops", runs.c.created_at.desc(), runs.c.id, postgresql_where=runs.c.task.is_not(None))
+Index(
+    *("runs_to_work_on", runs.c.created_at, runs.c.id),
+    postgresql_where=text("is_posted AND status IN ('queued', 'running')"),
 )
 
 items = Table(

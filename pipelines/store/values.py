@@ -19,6 +19,8 @@ class Run:
     ``task``, ``source`` and ``fingerprint`` are a drop's: what is done, where its items come from, and what labels
     them, so that a run goes on only with what it began with. ``is_listed`` says whether all its items are known,
     ``is_stopping`` whether somebody wants it to end, ``attempt`` how often it was begun, ``worker`` by whom last.
+    ``is_posted`` says whether it came to a service, which works on it; ``progress`` is what that told last of how far
+    it is, and ``reason`` why it has failed as a whole.
     """
 
     id: str
@@ -33,6 +35,14 @@ class Run:
     is_stopping: bool = False
     attempt: int = 0
     worker: str | None = None
+    is_posted: bool = False
+    progress: dict[str, float] | None = None
+    reason: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody works on it, and nobody will without being asked."""
+        return self.status not in ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

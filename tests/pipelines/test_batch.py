@@ -327,3 +327,17 @@ async def test_labelling_begins_before_the_listing_ends(store: Store) -> None:
     await work(store, await a_run(store), labels, Slow(texts(200)))
 
     assert seen_while_listing
+
+
+async def test_a_batch_that_is_cancelled_in_the_moment_when_something_was_stored_ends(store: Store) -> None:
+    for turns in range(6):
+        batch = Batch("run", "ner", source=None, store=store, labels=Words(), attempt=1)
+        looking = asyncio.create_task(batch._look())
+        await asyncio.sleep(0)
+        batch._something.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+        if looking.cancel():  # it had not ended yet
+            await asyncio.wait([looking])
+            assert looking.cancelled()

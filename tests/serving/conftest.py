@@ -22,14 +22,17 @@ import pytest
 import yaml
 from PIL import Image
 
+from serving.demo import DROP
+
 PRELABEL = str(Path(sys.executable).with_name("prelabel"))
 PRESET = Path(__file__).parents[2] / "serving" / "presets" / "demo.yaml"
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[str]:
-    """The address of ``prelabel serve`` with the demo models, in a process of its own."""
-    with served(demo_config() | {"store": {"url": postgres_server}}, tmp_path_factory.mktemp("service")) as running:
+    """The address of ``prelabel serve`` with the demo models, in a process of its own; it may open the sample drop."""
+    config = demo_config() | {"store": {"url": postgres_server}, "fetch": {"roots": [str(DROP)]}}
+    with served(config, tmp_path_factory.mktemp("service")) as running:
         yield running.address
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from typer.testing import CliRunner, Result
 from models.errors import ConfigError
 from pipelines.errors import NotFoundError
 from pipelines.formats import parquet
+from pipelines.store.posted import PostedRuns
+from pipelines.store.store import Store
 from serving import cli
 from serving.demo import DROP
 
@@ -127,6 +130,45 @@ def speed(out: Path) -> str:
     """The items/s that a report shows."""
     [found] = re.findall(r'<td data-name="Items/s">(.*?)</td>', (out / "report.html").read_text())
     return found
+
+
+def test_a_run_over_a_pattern_of_paths_is_resumed_by_its_id(tmp_path: Path, environment: dict[str, str]) -> None:
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon.", "b.md": "Nobody there."})
+    first, *_ = events(annotate(environment, drop / "*.txt", "--task", "ner", "--out", tmp_path / "out"))
+
+    answer = annotate(environment, "--resume", first["run"])
+
+    assert answer.exit_code == 0, answer.output
+    assert events(answer)[-1]["listed"] == 1
+
+
+def test_a_posted_run_is_shown_and_stopped_and_is_not_resumed_here(
+    tmp_path: Path, postgres_url: str, environment: dict[str, str]
+) -> None:
+    async def post() -> None:
+        async with Store.open(postgres_url) as store:
+            posted = PostedRuns(store)
+            await posted.post("nightly", name="drop", task="ner", source={"drop": str(tmp_path)})
+            async with posted.take("nightly", worker="a service") as taken:
+                assert taken is not None
+                await posted.finish(taken, status="failed", reason="the policy changed")
+
+    asyncio.run(post())
+
+    listed = run.invoke(cli.app, ["runs", "list"], env=environment).output
+    shown = run.invoke(cli.app, ["runs", "show", "nightly"], env=environment).output
+    resumed = annotate(environment, "--resume", "nightly")
+    driven = run.invoke(cli.app, ["runs", "redrive", "nightly", "--code", "timeout"], env=environment)
+    waits = ask(environment, "runs", "show", "nightly")
+    stopped = run.invoke(cli.app, ["runs", "stop", "nightly"], env=environment)
+
+    assert "service" in listed
+    assert "the policy changed" in shown
+    assert isinstance(resumed.exception, ConfigError)
+    assert "was posted to a service" in str(resumed.exception)
+    assert (driven.exit_code, waits["status"], waits["reason"]) == (0, "queued", None)
+    assert stopped.exit_code == 0
+    assert ask(environment, "runs", "show", "nightly")["status"] == "cancelled"
 
 
 def test_resuming_automatically_begins_a_run_where_there_is_none(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -34,3 +34,20 @@ def test_only_the_health_routes_go_unwatched(path: str, is_watched: bool) -> Non
 
     limits = {name: value for name, value in seen.items() if name.startswith("x-request-")}
     assert limits == ({} if is_watched else {"x-request-timeout-seconds": "0", "x-request-disconnect-disabled": "?1"})
+
+
+@pytest.mark.parametrize(
+    ("path", "limits"),
+    [
+        ("/v1/runs/nightly/results", {"x-request-timeout-seconds": "86400"}),
+        ("/v1/runs/nightly", {}),
+        ("/v1/runs/nightly/results/more", {}),
+        ("/v1/runs", {}),
+    ],
+)
+def test_the_results_of_a_run_may_take_a_day(path: str, limits: dict[str, str]) -> None:
+    client = TestClient(Starlette(routes=[Route(path, echo)], middleware=middlewares()))
+
+    seen = client.get(path, headers={"X-Request-Timeout-Seconds": "5"}).json()
+
+    assert {name: value for name, value in seen.items() if name.startswith("x-request-")} == limits

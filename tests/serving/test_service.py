@@ -155,6 +155,29 @@ def test_nothing_but_calls_between_replicas_is_open_to_other_machines(service: s
     assert len({listener.pid for listener in open_to_others}) == len(open_to_others)
 
 
+def test_a_posted_run_over_a_folder_gives_what_a_call_with_its_files_gives(client: httpx.Client) -> None:
+    pattern = str(DROP / "ner" / "easy_0*.txt")
+    run = client.post("/v1/runs", json={"drop": pattern, "task": "ner"})
+    assert run.status_code == 202, run.text
+    path, outside = run.headers["Location"], client.post("/v1/runs", json={"drop": "/etc", "task": "ner"})
+
+    while (state := client.get(path).json())["status"] in ("queued", "running"):
+        pass
+    lines = client.get(f"{path}/results", headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    files = sorted((DROP / "ner").glob("easy_0*.txt"))
+    items = [{"id": file.name, "task": "ner"} | sent(file.read_bytes()) for file in files]
+    called = client.post("/v1/prelabel", json={"items": items}).json()["results"]
+
+    results = sorted(map(json.loads, lines), key=lambda result: result["id"])
+    for result in results + called:
+        result["provenance"].pop("created_at")
+    assert (state["status"], state["reason"], state["attempt"]) == ("done", None, 1)
+    assert len(results) == len(files) > 2
+    assert [result["id"] for result in results] == [result["id"] for result in called]
+    assert _rounded(results) == _rounded(called)
+    assert outside.json()["error"]["code"] == "blocked_url"
+
+
 def test_the_service_says_what_it_runs(client: httpx.Client) -> None:
     models = client.get("/v1/models").json()["models"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import ConfigError
 from pipelines.fetch import FetchPolicy
-from pipelines.sources import open_source, opening
+from pipelines.sources import check_drop, open_source, opening
 from tests.pipelines.sources.builders import a_tree, ids, opened
 
 
@@ -125,3 +125,24 @@ def test_a_manifest_may_be_called_json_where_its_kind_is_said(tmp_path: Path) ->
 def test_braces_stand_for_no_more_than_can_be_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="more than 100000 paths"):
         opened(f"{tmp_path}/{{000..999}}/{{000..999}}.jpg", root=tmp_path)
+
+
+def test_a_strangers_drop_is_checked_without_asking_its_bucket() -> None:
+    policy = FetchPolicy(allowed_buckets=("s3://drops/in",))
+
+    for drop in ("s3://drops/in", "s3://drops/in/", "s3://drops/in/2026", "s3://drops/in/drop.jsonl"):
+        check_drop(drop, policy=policy)
+    for drop in ("s3://drops/inner", "s3://drops", "s3://drops/in/../out", "gs://drops/in"):
+        with pytest.raises(ConfigError, match=r"fetch\.allowed_buckets|odd object name"):
+            check_drop(drop, policy=policy)
+
+
+def test_a_strangers_path_must_be_there_and_a_pattern_need_not_fit_anything(tmp_path: Path) -> None:
+    policy = FetchPolicy(roots=(a_tree(tmp_path, "drop/a.jpg"),))
+
+    check_drop(f"{tmp_path}/drop", policy=policy)
+    check_drop(f"{tmp_path}/none/**/*.jpg", policy=policy)
+    for drop in (f"{tmp_path}/none", f"{tmp_path}/none.jsonl", f"file://{tmp_path}/none.jsonl"):
+        with pytest.raises(ConfigError) as caught:
+            check_drop(drop, policy=policy)
+        assert caught.value.code == "not_found"
