@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.types import Task
 from pipelines.formats.results import Result
+from pipelines.remarks import FindingCount, UnmappedCount
 from pipelines.store.values import RunStatus
 from serving.body import Body
 
@@ -173,6 +174,16 @@ class ErrorPage(BaseModel):
             ]
         }
     )
+
+
+class RunRemarks(BaseModel):
+    """What the sanity rules have found in a run's pre-labels, and the labels that its ontology has no class for.
+
+    Counted over what is stored by now, which takes some seconds for a million items.
+    """
+
+    findings: tuple[FindingCount, ...]
+    unmapped: tuple[UnmappedCount, ...]
 
 
 class Redriven(BaseModel):

@@ -32,6 +32,7 @@ from serving.run_bodies import (
     RunBody,
     RunFacts,
     RunList,
+    RunRemarks,
     RunState,
 )
 from serving.service import Service
@@ -179,6 +180,13 @@ async def get_errors(
         for one in page
     ]
     return ErrorPage(errors=errors, next=page[-1].item_id if len(page) == limit else None)
+
+
+@routes.get("/runs/{run_id}/remarks", responses=_NOT_FOUND)
+async def get_remarks(run_id: _RUN_ID, service: ServiceOf) -> RunRemarks:
+    """What the sanity rules have found in a run's pre-labels, and which labels mean no class of the ontology."""
+    remarks = await Drops(service.store).remarks((await _run(service.store, run_id)).id)
+    return RunRemarks(findings=remarks.findings, unmapped=remarks.unmapped)
 
 
 @routes.post("/runs/{run_id}/redrive", status_code=202, responses=_NOT_FOUND | _CONFLICT)

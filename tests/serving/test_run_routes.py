@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pipelines.ontology import Class, Ontology
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from tests.serving.builders import a_client
@@ -78,6 +79,26 @@ async def test_the_results_are_those_of_a_call_with_the_same_items(
         if result["provenance"]:
             result["provenance"].pop("created_at")
     assert sorted(results, key=lambda result: result["id"]) == called
+
+
+async def test_a_run_says_what_the_rules_have_found_and_which_labels_mean_no_class(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    town = Ontology(classes=(Class(name="town"),))
+    settings = settings_over(tmp_path, postgres_url).model_copy(update={"ontology": town})
+    texts = ["0.9", "0.5", " 0.7", "nothing"]  # the third one's span begins with a space
+    async with a_client(settings) as client, a_worker(settings) as worker:
+        run_id = await post(client, a_drop(tmp_path / "drop", *texts))
+        assert await worker.work_on_next()
+
+        remarks = (await client.get(f"/v1/runs/{run_id}/remarks")).json()
+        unknown = await client.get("/v1/runs/none/remarks")
+
+    assert remarks == {
+        "findings": [{"rule": "untrimmed_span", "action": "changed", "findings": 1, "items": 1}],
+        "unmapped": [{"label": "person", "annotations": 3, "items": 3}],
+    }
+    assert unknown.status_code == 404
 
 
 async def test_a_call_that_is_repeated_begins_nothing_anew(
@@ -300,6 +321,7 @@ async def test_the_routes_are_described_with_examples(client: httpx.AsyncClient)
         "/v1/runs/{run_id}": {"get", "delete"},
         "/v1/runs/{run_id}/results": {"get"},
         "/v1/runs/{run_id}/errors": {"get"},
+        "/v1/runs/{run_id}/remarks": {"get"},
         "/v1/runs/{run_id}/redrive": {"post"},
     }
     for name in ("RunBody", "RunState", "RedriveBody", "ErrorPage"):

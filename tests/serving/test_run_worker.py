@@ -167,8 +167,8 @@ async def test_a_run_that_is_stopped_ends_within_the_batches_in_flight_and_keeps
 
     async with working(settings, models):
         await models.waits.wait()
-        answers = [await client.delete(f"/v1/runs/{run_id}") for _ in range(2)]
         in_flight = models.seen.total() - models.done
+        answers = [await client.delete(f"/v1/runs/{run_id}") for _ in range(2)]
         run = await until_over(client, run_id)
     after = await client.delete(f"/v1/runs/{run_id}")
 
