@@ -11,6 +11,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SIZES = ("Pss", "Rss")
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
@@ -21,12 +22,15 @@ class Usage:
     Attributes:
         at_s: the moment, in the monotonic clock.
         memory_bytes: by the processes' names; shared pages are divided among those that share them (PSS).
+        resident_bytes: the sum of what the kernel calls resident (RSS); shared pages count once for each process, so
+            that those of a database count as often as it has connections.
         cpu_s: processor time by the processes' names, since each began.
         open_files: file descriptors of all of them.
     """
 
     at_s: float
     memory_bytes: dict[str, int]
+    resident_bytes: int
     cpu_s: dict[str, float]
     open_files: int
 
@@ -50,16 +54,23 @@ def named_after(folder: Path) -> list[int]:
 
 def usage(pids: Iterable[int]) -> Usage:
     """What processes take up now; those that have ended take up nothing."""
-    memory, cpu_s, open_files = Counter[str](), defaultdict[str, float](float), 0
+    memory, cpu_s, resident_bytes, open_files = Counter[str](), defaultdict[str, float](float), 0, 0
     for pid in pids:
         try:
-            name, size, busy_s = _name(pid), _memory_bytes(pid), _cpu_s(pid)
+            name, (size, resident), busy_s = _name(pid), _memory_bytes(pid), _cpu_s(pid)
             open_files += sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
         except _GONE:
             continue
         memory[name] += size
+        resident_bytes += resident
         cpu_s[name] += busy_s
-    return Usage(at_s=time.monotonic(), memory_bytes=dict(memory), cpu_s=dict(cpu_s), open_files=open_files)
+    return Usage(
+        at_s=time.monotonic(),
+        memory_bytes=dict(memory),
+        resident_bytes=resident_bytes,
+        cpu_s=dict(cpu_s),
+        open_files=open_files,
+    )
 
 
 def _pids() -> list[int]:
@@ -90,9 +101,11 @@ def _names(pid: int, folder: bytes) -> bool:
         return False
 
 
-def _memory_bytes(pid: int) -> int:
+def _memory_bytes(pid: int) -> tuple[int, int]:
+    """What a process has in memory, with its part of what is shared (PSS), and with all of that (RSS)."""
     lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in _SIZES}
+    return 1024 * kib.get("Pss", 0), 1024 * kib.get("Rss", 0)
 
 
 def _name(pid: int) -> str:
