@@ -32,9 +32,9 @@ class Sample:
 def measure(*, quick: bool) -> Ratio:
     """Memory at the end of 200,000 short texts by that at a fifth of them; the model is as quick as a stub.
 
-    Memory is the proportional set size (PSS) of the command and its children and of PostgreSQL with all its backends,
-    in which pages that several share, such as the database's buffers, count once. There is one round: what other guests
-    of the host take is time, not memory.
+    It is what the command and its children and PostgreSQL with all its backends have in memory together. Pages that
+    several of them share, such as the database's buffers, count once, and so do libraries, whoever else has them loaded
+    (processes.Usage.own_bytes). There is one round: what other guests of the host take is time, not memory.
     """
     return compare(items=20_000 if quick else 200_000, every_s=_EVERY_S)
 
@@ -52,7 +52,7 @@ def compare(*, items: int, every_s: float) -> Ratio:
         ours="memory at the end of a job",
         peer="memory at a fifth of it",
         unit="MiB",
-        rounds=Rounds(ours=(_mib(late, _pss),), peer=(_mib(early, _pss),)),
+        rounds=Rounds(ours=(_mib(late, _own),), peer=(_mib(early, _own),)),
         bar=1.10,
         aim=1.05,
         direction="at_most",
@@ -91,22 +91,22 @@ def told(samples: Sequence[Sample], early: Sequence[Usage], late: Sequence[Usage
     writing = [sample.usage for sample in samples if sample.share is None]
     tenths = [[s.usage for s in samples if s.share is not None and n / 10 <= s.share < (n + 1) / 10] for n in range(10)]
     return {
-        "memory": "PSS of all processes",
+        "memory": "resident, shared pages once",
         "samples": len(labelling),
-        "by_tenth_mib": ", ".join(f"{_mib(tenth, _pss):.0f}" if tenth else "?" for tenth in tenths),
+        "by_tenth_mib": ", ".join(f"{_mib(tenth, _own):.0f}" if tenth else "?" for tenth in tenths),
         "rss_early_mib": round(_mib(early, _rss), 1),
         "rss_late_mib": round(_mib(late, _rss), 1),
-        "most_while_labelling_mib": round(max(map(_pss, labelling)) / _MIB, 1),
-        "most_while_writing_mib": round(max(map(_pss, writing), default=0) / _MIB, 1),
+        "most_while_labelling_mib": round(max(map(_own, labelling)) / _MIB, 1),
+        "most_while_writing_mib": round(max(map(_own, writing), default=0) / _MIB, 1),
         "writing_s": round(writing[-1].at_s - writing[0].at_s, 1) if writing else 0.0,
     } | {
         f"{name}_mib": f"{_mib_of(early, name):.0f} to {_mib_of(late, name):.0f}"
-        for name in sorted({name for usage in late for name in usage.memory_bytes})
+        for name in sorted({name for usage in late for name in usage.own_bytes})
     }
 
 
-def _pss(usage: Usage) -> int:
-    return usage.total_bytes
+def _own(usage: Usage) -> int:
+    return sum(usage.own_bytes.values())
 
 
 def _rss(usage: Usage) -> int:
@@ -118,7 +118,7 @@ def _mib(usages: Sequence[Usage], size: Callable[[Usage], int]) -> float:
 
 
 def _mib_of(usages: Sequence[Usage], name: str) -> float:
-    return _mib(usages, lambda usage: usage.memory_bytes.get(name, 0))
+    return _mib(usages, lambda usage: usage.own_bytes.get(name, 0))
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def a_soak(*, items: Counted | None = None, health_ms: float = 5.0, grows_by_mib
         Usage(
             at_s=n,
             memory_bytes={"gateway": int((100 + n * grows_by_mib) * _MIB)},
+            own_bytes={},
             resident_bytes=0,
             cpu_s={},
             open_files=9,

@@ -18,7 +18,8 @@ _MIB = 2**20
 def a_usage(at_s: float, mib: float) -> Usage:
     return Usage(
         at_s=at_s,
-        memory_bytes={"prelabel": int(mib * _MIB)},
+        memory_bytes={},
+        own_bytes={"prelabel": int(mib * _MIB)},
         resident_bytes=int(2 * mib * _MIB),
         cpu_s={},
         open_files=9,
@@ -52,8 +53,8 @@ def test_a_job_that_grows_is_seen_and_writing_is_told_apart() -> None:
     early, late = between(samples, 0.20, 0.25), between(samples, 0.95, 1.0)
     figures = told(samples, early, late)
 
-    assert [usage.total_bytes // _MIB for usage in early] == [120, 121, 122, 123, 124, 125]
-    assert [usage.total_bytes // _MIB for usage in late] == [195, 196, 197, 198, 199]
+    assert [sum(usage.own_bytes.values()) // _MIB for usage in early] == [120, 121, 122, 123, 124, 125]
+    assert [sum(usage.own_bytes.values()) // _MIB for usage in late] == [195, 196, 197, 198, 199]
     assert figures["most_while_labelling_mib"] == 199.0
     assert figures["most_while_writing_mib"] == 500.0
     assert figures["writing_s"] == 2.0
@@ -71,7 +72,7 @@ def test_a_run_too_short_to_be_looked_at_is_refused() -> None:
 def test_a_process_that_is_named_after_the_folder_is_watched(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "input()", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process, watching(tmp_path, every_s=0.01) as usages:
-        while not any(usage.total_bytes for usage in usages):
+        while not any(sum(usage.own_bytes.values()) for usage in usages):
             assert process.poll() is None
         process.communicate(b"\n")
 
