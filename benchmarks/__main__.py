@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from benchmarks import gpu as gpu_benchmark
 from benchmarks import gpu_workload, machine
 from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
+from benchmarks.drops import registry
 from benchmarks.judgement import Report
 from benchmarks.ratios import report, runner, saved
 from benchmarks.ratios.registry import FURTHER, MODULES, chosen
@@ -40,23 +42,28 @@ def ratios(
     ] = False,
 ) -> None:
     """Compare prelabel with its peers, each pair side by side on the same work. Exits with 1 if a comparison broke."""
-    if unknown := sorted(set(only or ()) - set(MODULES)):
-        raise typer.BadParameter(
-            f"no comparison {', '.join(unknown)}; known: {', '.join(MODULES)}", param_hint="--only"
-        )
+    _refuse_unknown(only or (), MODULES)
     modules = chosen(only or (), quick=quick)
-    measured_on = machine.here()
-
-    def keep(outcome: Outcome) -> None:
-        if save:
-            saved.save(RESULTS / "ratios.json", report.as_json(outcome, measured_on))
-
-    outcome = runner.run(modules, quick=quick, progress=lambda line: typer.echo(line, err=True), keep=keep)
-    if as_json:
-        typer.echo(json.dumps(report.as_json(outcome, measured_on), indent=1))
-    else:
-        Console().print(report.as_table(outcome, measured_on))
+    outcome = _compared("ratios", modules, names=list(MODULES), quick=quick, as_json=as_json, save=save)
     raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
+def drops(
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(registry.MODULES)}; may be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer rounds and items, within six minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[
+        bool, typer.Option(help="Write each result to benchmarks/results/drops.json, where others stay.")
+    ] = False,
+) -> None:
+    """Measure the batch job, prelabel annotate. Exits with 1 if a bar is missed or a measurement broke."""
+    _refuse_unknown(only or (), registry.MODULES)
+    modules = registry.chosen(only or ())
+    outcome = _compared("drops", modules, names=list(registry.MODULES), quick=quick, as_json=as_json, save=save)
+    raise typer.Exit(0 if outcome.is_met else 1)
 
 
 @app.command()
@@ -105,6 +112,29 @@ def interference(
     """Measure what a bulk client costs somebody who waits for one item. Exits with 1 if it is more than one batch."""
     result = interference_benchmark.measure(progress=lambda line: typer.echo(line, err=True))
     _report("interference", interference_benchmark.report(result), as_json=as_json, save=save)
+
+
+def _refuse_unknown(only: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(only) - set(known)):
+        raise typer.BadParameter(f"no comparison {', '.join(unknown)}; known: {', '.join(known)}", param_hint="--only")
+
+
+def _compared(
+    name: str, modules: Mapping[str, str], *, names: Sequence[str], quick: bool, as_json: bool, save: bool
+) -> Outcome:
+    """Measure, save what comes as it comes, and show it all."""
+    measured_on = machine.here()
+
+    def keep(outcome: Outcome) -> None:
+        if save:
+            saved.save(RESULTS / f"{name}.json", report.as_json(outcome, measured_on), names=names)
+
+    outcome = runner.run(modules, quick=quick, progress=lambda line: typer.echo(line, err=True), keep=keep)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(outcome, measured_on), indent=1))
+    else:
+        Console().print(report.as_table(outcome, measured_on))
+    return outcome
 
 
 def _report(name: str, report: Report, *, as_json: bool, save: bool) -> None:

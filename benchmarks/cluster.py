@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from multiprocessing import get_context
 from typing import TypeVar
@@ -30,21 +30,20 @@ def apart(measure: Callable[[bool], T], *, quick: bool) -> T:
 
 
 @contextmanager
-def private(*, nodes: int = 1, cpus: int = 4) -> Iterator[None]:
-    """A cluster of simulated nodes on this machine, with Ray Serve; its files go with it.
+def private(*, nodes: int = 1, cpus: int = 4, with_serve: bool = True) -> Iterator[None]:
+    """A cluster of simulated nodes on this machine, with Ray Serve unless it is not wanted; its files go with it.
 
     Call it in a process that has not imported Ray, and will not start another cluster.
     """
     with tempfile.TemporaryDirectory(prefix="plc", dir="/tmp") as folder:
         os.environ.update(_FLAGS, RAY_TMPDIR=folder)
-        with _started(nodes, cpus):
+        with _started(nodes, cpus), _serve() if with_serve else nullcontext():
             yield
 
 
 @contextmanager
 def _started(nodes: int, cpus: int) -> Iterator[None]:
     import ray
-    from ray import serve
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(
@@ -55,12 +54,22 @@ def _started(nodes: int, cpus: int) -> Iterator[None]:
         for _ in range(nodes - 1):
             cluster.add_node(num_cpus=cpus, object_store_memory=_OBJECT_STORE_BYTES)
         ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        for name in ("ray", "ray.serve"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        yield
+    finally:
+        with redirect_stdout(StringIO()):
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@contextmanager
+def _serve() -> Iterator[None]:
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    try:
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
         yield
     finally:
         with redirect_stdout(StringIO()):  # Ray reports the controller's planned end there
             serve.shutdown()
-            ray.shutdown()
-            cluster.shutdown()

@@ -21,12 +21,18 @@ class Usage:
     Attributes:
         at_s: the moment, in the monotonic clock.
         memory_bytes: by the processes' names; shared pages are divided among those that share them (PSS).
+        own_bytes: the same, but pages of files, such as libraries, count once in full for each name. In PSS they count
+            less while a stranger has them, too, and more when it ends.
+        resident_bytes: the sum of what the kernel calls resident (RSS); shared pages count once for each process, so
+            that those of a database count as often as it has connections.
         cpu_s: processor time by the processes' names, since each began.
         open_files: file descriptors of all of them.
     """
 
     at_s: float
     memory_bytes: dict[str, int]
+    own_bytes: dict[str, int]
+    resident_bytes: int
     cpu_s: dict[str, float]
     open_files: int
 
@@ -50,16 +56,27 @@ def named_after(folder: Path) -> list[int]:
 
 def usage(pids: Iterable[int]) -> Usage:
     """What processes take up now; those that have ended take up nothing."""
-    memory, cpu_s, open_files = Counter[str](), defaultdict[str, float](float), 0
+    memory, private, files, cpu_s = Counter[str](), Counter[str](), Counter[str](), defaultdict[str, float](float)
+    resident_bytes = open_files = 0
     for pid in pids:
         try:
-            name, size, busy_s = _name(pid), _memory_bytes(pid), _cpu_s(pid)
+            name, memory_of, busy_s = _name(pid), _memory(pid), _cpu_s(pid)
             open_files += sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
         except _GONE:
             continue
-        memory[name] += size
+        memory[name] += memory_of.get("Pss", 0)
+        private[name] += memory_of.get("Pss_Anon", 0) + memory_of.get("Pss_Shmem", 0)
+        files[name] = max(files[name], memory_of.get("RssFile", 0))
+        resident_bytes += memory_of.get("Rss", 0)
         cpu_s[name] += busy_s
-    return Usage(at_s=time.monotonic(), memory_bytes=dict(memory), cpu_s=dict(cpu_s), open_files=open_files)
+    return Usage(
+        at_s=time.monotonic(),
+        memory_bytes=dict(memory),
+        own_bytes={name: size + files[name] for name, size in private.items()},
+        resident_bytes=resident_bytes,
+        cpu_s=dict(cpu_s),
+        open_files=open_files,
+    )
 
 
 def _pids() -> list[int]:
@@ -90,9 +107,11 @@ def _names(pid: int, folder: bytes) -> bool:
         return False
 
 
-def _memory_bytes(pid: int) -> int:
-    lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+def _memory(pid: int) -> dict[str, int]:
+    """What the kernel says of a process's memory, in bytes, by its names for it."""
+    lines = [line for name in ("smaps_rollup", "status") for line in (_PROC / str(pid) / name).read_text().splitlines()]
+    kib = (line.partition(":") for line in lines if line.endswith(" kB"))
+    return {name: 1024 * int(size.split()[0]) for name, _, size in kib}
 
 
 def _name(pid: int) -> str:

@@ -11,6 +11,7 @@ from benchmarks import stolen
 
 Direction = Literal["at_least", "at_most"]
 T = TypeVar("T")
+U = TypeVar("U")
 
 # Of the processor time that a round wanted. Above it the arm that uses more cores is the one that loses them.
 MOST_STOLEN = 0.1
@@ -39,8 +40,9 @@ class Rounds:
 class Ratio:
     """What one comparison gave: ours / peer, round by round.
 
-    ``bar`` must be met by the median; ``aim`` is what would be good. ``at_least`` is for rates, ``at_most`` for
-    latencies. ``details`` are what the number was measured with: n, batch size, threads, versions of the peer.
+    ``bar`` must be met by the median, None where there is none; ``aim`` is what would be good. ``at_least`` is for
+    rates, ``at_most`` for latencies. ``details`` are what the number was measured with: n, batch size, threads,
+    versions of the peer.
     """
 
     name: str
@@ -48,8 +50,8 @@ class Ratio:
     peer: str
     unit: str
     rounds: Rounds
-    bar: float
-    aim: float
+    bar: float | None
+    aim: float | None
     direction: Direction = "at_least"
     details: dict[str, str | float | int]
 
@@ -66,7 +68,10 @@ class Ratio:
         return max(self.rounds.ratios)
 
     @property
-    def met(self) -> bool:
+    def met(self) -> bool | None:
+        """Whether the bar is; None where there is none."""
+        if self.bar is None:
+            return None
         return self.median >= self.bar if self.direction == "at_least" else self.median <= self.bar
 
 
@@ -97,7 +102,7 @@ def interleaved(
         processor_time: tells what was used and stolen so far.
     """
     pairs = kept(
-        lambda number: _pair(ours, peer, ours_first=number % 2 == 0),
+        lambda number: in_turn(ours, peer, number=number),
         rounds=rounds,
         warm_up=warm_up,
         processor_time=processor_time,
@@ -149,8 +154,9 @@ def kept(
     )
 
 
-def _pair(ours: Callable[[], float], peer: Callable[[], float], *, ours_first: bool) -> tuple[float, float]:
-    if ours_first:
+def in_turn(ours: Callable[[], T], peer: Callable[[], U], *, number: int) -> tuple[T, U]:
+    """What both arms give in a round; ours begins in the even ones."""
+    if number % 2 == 0:
         own = ours()
         return own, peer()
     other = peer()

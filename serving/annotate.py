@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -52,6 +52,7 @@ class Finished:
 
 OnStart = Callable[[Order, str, Batch], None]
 OnProgress = Callable[[Progress], None]
+Loading = Callable[[], Awaitable[LocalModels]]
 
 
 async def annotate(
@@ -76,36 +77,37 @@ async def annotate(
         ConflictError: somebody else works on the run.
         StoreUnavailableError: the store has not answered for too long; the run can be resumed.
     """
-    with store_url(settings) as url:
-        async with Store.open(url) as store:
-            order, run = await orders.find(store, order, resume)
-            settings = _opened_for(settings, order)
-            source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
-            run_id = run.id if run is not None else uuid.uuid4().hex[:12]
-            job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
-            async with _labelling(job, store, await needed(staffing, store, run, source)) as labelling:
-                run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
-                async with Drops(store).hold(run.id, worker=this_process()) as attempt:
-                    manifest = _manifest(await store.run(run.id), order.task)
-                    order.out.mkdir(parents=True, exist_ok=True)
-                    run_manifest.write(manifest, order.out)
-                    batch = Batch(
-                        run.id,
-                        order.task,
-                        source=source,
-                        store=store,
-                        labels=labelling.labels,
-                        attempt=attempt,
-                        on_progress=on_progress,
-                        patience_s=settings.store.patience_s,
-                        revive=None if settings.store.url else partial(revive, settings.store.folder),
-                    )
-                    on_start(order, run.id, batch)
-                    await _work(batch, store, run.id)
-                    manifest = await write_output(
-                        manifest, store, order, settings, labelling.fetcher, progress=batch.progress
-                    )
-                return Finished(order=order, manifest=manifest, progress=batch.progress)
+    settings = profiled(settings)
+    known = order if staffing is None and resume in (None, orders.AUTO) else None
+    async with _loaded_meanwhile(settings, known) as loading, _opened(settings) as (url, store):
+        order, run = await orders.find(store, order, resume)
+        settings = _opened_for(settings, order)
+        source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
+        run_id = run.id if run is not None else uuid.uuid4().hex[:12]
+        job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
+        async with _labelling(job, store, await needed(staffing, store, run, source), loading) as labelling:
+            run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
+            async with Drops(store).hold(run.id, worker=this_process()) as attempt:
+                manifest = _manifest(await store.run(run.id), order.task)
+                order.out.mkdir(parents=True, exist_ok=True)
+                run_manifest.write(manifest, order.out)
+                batch = Batch(
+                    run.id,
+                    order.task,
+                    source=source,
+                    store=store,
+                    labels=labelling.labels,
+                    attempt=attempt,
+                    on_progress=on_progress,
+                    patience_s=settings.store.patience_s,
+                    revive=None if settings.store.url else partial(revive, settings.store.folder),
+                )
+                on_start(order, run.id, batch)
+                await _work(batch, store, run.id)
+                manifest = await write_output(
+                    manifest, store, order, settings, labelling.fetcher, progress=batch.progress
+                )
+            return Finished(order=order, manifest=manifest, progress=batch.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,25 +120,30 @@ class _Labelling:
 
 
 @asynccontextmanager
-async def _labelling(job: Job, store: Store, staffing: Staffing | None) -> AsyncIterator[_Labelling]:
-    """What labels in this process, or on a cluster."""
+async def _labelling(
+    job: Job, store: Store, staffing: Staffing | None, loading: Loading | None
+) -> AsyncIterator[_Labelling]:
+    """What labels in this process, by models that are being loaded already or will be, or on a cluster."""
     settings, task = job.settings, job.task
     if staffing is not None:
         async with Fetcher(settings.fetch) as fetcher, staffed(settings, staffing, job) as pool:
             yield _Labelling(labels=pool, fingerprint=await pool.start(), fetcher=fetcher)
         return
-    async with _loaded(settings, task) as models, flow_over(settings, models, store) as flow:
-        recent = Recent(partial(Drops(store).known, job.run_id))
-        labels = FlowLabels(flow, at_once=at_once(settings, task), recent=recent)
-        yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
+    async with _loaded(settings, task) if loading is None else nullcontext(loading) as loading:
+        models = await loading()
+        async with flow_over(settings, models, store) as flow:
+            recent = Recent(partial(Drops(store).known, job.run_id))
+            labels = FlowLabels(flow, at_once=at_once(settings, task), recent=recent)
+            yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
 
 
 async def dry_run(settings: Settings, order: Order) -> Estimate:
     """What the order would come to; nothing is stored or written."""
+    settings = profiled(settings)
     async with opened_store(settings) as store:
         settings = _opened_for(settings, order)
         source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
-        async with _loaded(settings, order.task) as models, flow_over(settings, models, store) as flow:
+        async with _loaded(settings, order.task) as loading, flow_over(settings, await loading(), store) as flow:
             labels = FlowLabels(flow, at_once=at_once(settings, order.task), recent=Recent(_nothing_stored))
             return await estimate(source, order.task, labels)
 
@@ -148,24 +155,51 @@ async def _nothing_stored(digests: Collection[str]) -> Mapping[str, PreLabel]:
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The settings' store; an embedded one runs as long as the context."""
-    with store_url(settings) as url:
-        async with Store.open(url) as store:
-            yield store
-
-
-def _opened_for(settings: Settings, order: Order) -> Settings:
-    """The settings as they are run, with the order's folders open to the fetcher."""
-    return profiled(settings).model_copy(update={"fetch": order.opened(settings.fetch)})
+    async with _opened(settings) as (_, store):
+        yield store
 
 
 @asynccontextmanager
-async def _loaded(settings: Settings, task: Task) -> AsyncIterator[LocalModels]:
+async def _opened(settings: Settings) -> AsyncIterator[tuple[str, Store]]:
+    """The store and its URL."""
+    with store_url(settings) as url:
+        async with Store.open(url) as store:
+            yield url, store
+
+
+def _opened_for(settings: Settings, order: Order) -> Settings:
+    """The settings with the order's folders open to the fetcher."""
+    return settings.model_copy(update={"fetch": order.opened(settings.fetch)})
+
+
+@asynccontextmanager
+async def _loaded_meanwhile(settings: Settings, order: Order | None) -> AsyncIterator[Loading | None]:
+    """An order's models, which load while the store starts; None where it is not known yet what to load."""
+    if order is None:
+        yield None
+        return
+    settings = _opened_for(settings, order)
+    open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)  # or say now that it cannot be
+    async with _loaded(settings, order.task) as loading:
+        yield loading
+
+
+@asynccontextmanager
+async def _loaded(settings: Settings, task: Task) -> AsyncIterator[Loading]:
+    """A task's models, which load in a thread; what is yielded waits for them."""
     models = LocalModels(settings.cards, settings.lock_file, settings.media)
-    try:
+
+    def load() -> LocalModels:
         for model in settings.tasks[task]:
             models.use_of(model)  # loads it
-        yield models
+        return models
+
+    loading = asyncio.get_running_loop().run_in_executor(None, load)
+    try:
+        yield lambda: asyncio.shield(loading)
     finally:
+        await asyncio.wait([loading])  # also where nobody wants them any more: nothing ends a thread
+        loading.exception()  # whoever waited for them has been told
         await models.close()
 
 

@@ -16,7 +16,6 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import ConfigError, PrelabelError
-from serving.errors import answer
 
 _KEY = re.compile(r"pl_([0-9a-z]{8})_([0-9A-Za-z_-]{32,64})")
 _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
@@ -79,7 +78,7 @@ class RequireKey:
             try:
                 self._keys.check(authorization=headers.get("authorization"), x_api_key=headers.get("x-api-key"))
             except PrelabelError as err:
-                app = answer(401, err.code, err.message)
+                app = _answer(401, err.code, err.message)
         await app(scope, receive, send)
 
 
@@ -105,7 +104,13 @@ class RequireLocalHost:
 
 
 def _foreign(code: str, said: str) -> ASGIApp:
-    return answer(403, code, f"without API keys the service answers only {said}, or set api_keys")
+    return _answer(403, code, f"without API keys the service answers only {said}, or set api_keys")
+
+
+def _answer(status: int, code: str, message: str) -> ASGIApp:
+    from serving.errors import answer  # brings FastAPI, which a command that only reads the settings does not need
+
+    return answer(status, code, message)
 
 
 @lru_cache(maxsize=64)  # clients call us by the same few names

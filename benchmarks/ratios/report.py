@@ -39,7 +39,7 @@ def as_table(outcome: Outcome, machine: Machine) -> RenderableType:
         sign = "≥" if ratio.direction == "at_least" else "≤"
         spread = f"{ratio.low:.2f} to {ratio.high:.2f}"
         stolen = f"{max(ratio.rounds.stolen):.0%}" if ratio.rounds.stolen else ""
-        bar, met = f"{sign} {ratio.bar:g}", "yes" if ratio.met else "no"
+        bar, met = ("none", "") if ratio.bar is None else (f"{sign} {ratio.bar:g}", "yes" if ratio.met else "no")
         grid.add_row(ratio.name, ratio.ours, ratio.peer, f"{ratio.median:.2f}", spread, stolen, bar, met)
     skipped = [Text(f"skipped {one.name}: {one.reason}") for one in outcome.skipped]
     return Group(grid, *skipped, *(Text(f"failed {one.name}: {one.reason}") for one in outcome.failed))

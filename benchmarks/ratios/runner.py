@@ -39,6 +39,11 @@ class Outcome:
     skipped: tuple[Unmeasured, ...]
     failed: tuple[Unmeasured, ...]
 
+    @property
+    def is_met(self) -> bool:
+        """Whether all was measured and no bar is missed."""
+        return not (self.failed or self.skipped) and all(ratio.met is not False for ratio in self.ratios)
+
 
 class _Skipped(Exception):
     """The peer is not here."""
@@ -90,7 +95,7 @@ def _measure(module: str, *, quick: bool) -> Ratio:
         if status == SKIPPED:
             raise _Skipped(file.read_text(encoding="utf-8"))
         if status != 0:
-            raise _Failed(f"exit status {status}: {_last_words(log_file)}")
+            raise _Failed(f"exit status {status}: {last_words(log_file)}")
         return TypeAdapter(Ratio).validate_json(file.read_bytes())
 
 
@@ -104,10 +109,11 @@ def _status(command: list[str], log: IO[str], *, limit_s: float) -> int:
     except subprocess.TimeoutExpired as err:
         raise _Failed(f"it took longer than {limit_s:.0f} s") from err
     finally:
-        _end(process)
+        end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process that still runs, so that it cleans up, and kill it if that takes too long."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)
@@ -118,7 +124,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
     """The line in which the last traceback names its error; without a traceback, the last line."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     tracebacks = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]

@@ -4,39 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from benchmarks.sleeper import MAX_ITEMS, Sleeps
 from models.card import BatchLimits
 from models.engine import Engine
-from models.types import Content, Payload, Prediction, TextPayload
-
-MAX_ITEMS = 8
-FORWARD_S = 0.25
-ITEM_S = 0.001
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
-    text: str
-    cost: float = 1.0
-
-
-class _Sleeps:
-    """Takes 250 ms and 1 ms for each item, and no processor."""
-
-    def prepare(self, payloads: Sequence[Payload]) -> list[_Sample]:
-        return [_Sample(text=payload.text) for payload in payloads if isinstance(payload, TextPayload)]
-
-    def forward(self, batch: Sequence[_Sample]) -> list[str]:
-        time.sleep(FORWARD_S + ITEM_S * len(batch))
-        return [sample.text for sample in batch]
-
-    def read(self, raw: list[str], payloads: Sequence[Payload]) -> list[Prediction]:
-        return [Prediction(signals={"number": float(text)}) for text in raw]
+from models.types import Content, TextPayload
 
 
 class SleepingModel:
@@ -47,7 +22,7 @@ class SleepingModel:
 
         self._node = ray.get_runtime_context().get_node_id()
         limits = BatchLimits(max_items=MAX_ITEMS, max_queue=512)
-        self._engine = Engine(_Sleeps(), decode=lambda c: TextPayload(text=c.data.decode()), limits=limits)
+        self._engine = Engine(Sleeps(), decode=lambda c: TextPayload(text=c.data.decode()), limits=limits)
 
     async def predict(self, content: Content) -> tuple[float, str]:
         """The number that was sent, and the node that read it."""

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from benchmarks import cluster
 from benchmarks.ratio import Ratio, interleaved
+from benchmarks.sleeper import MAX_ITEMS, MOST_ITEMS_PER_S
 
 _AT_ONCE_PER_NODE = 32
 
@@ -22,7 +23,7 @@ def measure(*, quick: bool) -> Ratio:
 def _measure(quick: bool) -> Ratio:
     rounds, seconds = (3, 3.0) if quick else (7, 5.0)
     with cluster.private(nodes=2):
-        from benchmarks.ratios.sleeping_model import FORWARD_S, ITEM_S, MAX_ITEMS, deployed, items_per_s
+        from benchmarks.ratios.sleeping_model import deployed, items_per_s
 
         handles = {nodes: deployed(f"on-{nodes}", replicas=nodes) for nodes in (1, 2)}
         seen: dict[int, set[str]] = {1: set(), 2: set()}
@@ -47,7 +48,7 @@ def _measure(quick: bool) -> Ratio:
             "seconds": seconds,
             "at_once_per_node": _AT_ONCE_PER_NODE,
             "max_batch": MAX_ITEMS,
-            "ceiling_items_per_s_per_node": round(MAX_ITEMS / (FORWARD_S + ITEM_S * MAX_ITEMS), 1),
+            "ceiling_items_per_s_per_node": round(MOST_ITEMS_PER_S, 1),
             "ray": version("ray"),
         },
     )

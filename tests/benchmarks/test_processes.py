@@ -19,6 +19,10 @@ _MIB = 2**20
 _CHILD = (
     "import sys; held = bytearray(b'x') * int(sys.stdin.readline()); print('held', flush=True); sys.stdin.readline()"
 )
+_MAPPING = (
+    "import mmap, sys; file = open(sys.argv[1], 'rb'); held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); "
+    "sum(held[::4096]); print('mapped', flush=True); sys.stdin.readline()"
+)
 _PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_CHILD!r}])"
 
 
@@ -28,6 +32,17 @@ def a_parent(folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", _PARENT, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
+
+
+@contextmanager
+def mapping(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has a file in memory, as a library would be, until it is given a line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _MAPPING, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "mapped\n"
+        yield process
+        process.communicate("\n")
 
 
 def hold(process: subprocess.Popen[str], size: int) -> None:
@@ -51,13 +66,26 @@ def test_the_memory_of_a_child_counts_with_the_process_that_names_the_folder(tmp
     assert all(sum(usage.cpu_s.values()) > 0 for usage in usages)
 
 
+def test_a_stranger_who_maps_the_same_file_changes_nothing_in_what_is_our_own(tmp_path: Path) -> None:
+    (tmp_path / "library").write_bytes(b"x" * 32 * _MIB)
+    with mapping(tmp_path / "library") as ours:
+        alone = processes.usage([ours.pid])
+        with mapping(tmp_path / "library"):
+            shared = processes.usage([ours.pid])
+
+    assert alone.total_bytes - shared.total_bytes > 15 * _MIB
+    assert sum(shared.own_bytes.values()) == pytest.approx(sum(alone.own_bytes.values()), abs=_MIB)
+    assert sum(alone.own_bytes.values()) > 32 * _MIB
+    assert shared.resident_bytes > 32 * _MIB
+
+
 def test_a_process_that_has_ended_takes_up_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
 
     usage = processes.usage([process.pid])
 
-    assert usage.total_bytes == 0
+    assert usage.total_bytes == usage.resident_bytes == 0
     assert usage.open_files == 0
 
 

@@ -42,7 +42,14 @@ def counts(**changes: object) -> Counted:
 
 def a_soak(*, items: Counted | None = None, health_ms: float = 5.0, grows_by_mib: float = 0.0) -> Soak:
     usages = [
-        Usage(at_s=n, memory_bytes={"gateway": int((100 + n * grows_by_mib) * _MIB)}, cpu_s={}, open_files=9)
+        Usage(
+            at_s=n,
+            memory_bytes={"gateway": int((100 + n * grows_by_mib) * _MIB)},
+            own_bytes={},
+            resident_bytes=0,
+            cpu_s={},
+            open_files=9,
+        )
         for n in range(50)
     ]
     health = counts(statuses={"200": 100}, shed={}, latencies_ms=[health_ms] * 100)

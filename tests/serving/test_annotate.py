@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
-from models.errors import ConfigError
+from models.errors import ConfigError, ModelError
 from pipelines.errors import NotFoundError
 from pipelines.formats import parquet
 from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from serving import cli
 from serving.demo import DROP
+from serving.settings import PRESETS
 
 run = CliRunner()
 TEXTS = DROP / "ner"
@@ -177,6 +179,32 @@ def test_resuming_automatically_begins_a_run_where_there_is_none(tmp_path: Path,
     answer = annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out", "--resume", "auto")
 
     assert answer.exit_code == 0, answer.output
+
+
+def test_a_drop_that_is_not_there_is_refused_before_a_database_is_made(tmp_path: Path) -> None:
+    environment = {"PRELABEL_STORE__FOLDER": str(tmp_path / "store")}
+
+    answer = annotate(environment, tmp_path / "nowhere", "--task", "ner", "--out", tmp_path / "out")
+
+    assert isinstance(answer.exception, ConfigError)
+    assert "nowhere" in str(answer.exception)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_ends_the_database(tmp_path: Path) -> None:
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."})
+    environment = {"PRELABEL_STORE__FOLDER": str(tmp_path / "store")}
+    configuration = yaml.safe_load((PRESETS / "demo.yaml").read_text())
+    card = {"name": "broken", "task": "ner", "adapter": "token_classification", "weights": str(tmp_path / "nothing")}
+    configuration |= {"models": [card], "tasks": {"ner": ["broken"]}}
+    config = tmp_path / "prelabel.yaml"
+    config.write_text(yaml.safe_dump(configuration))
+
+    answer = annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out", "--config", config)
+
+    assert isinstance(answer.exception, ModelError)
+    assert (tmp_path / "store" / "data").exists()
+    assert not (tmp_path / "store" / "data" / "postmaster.pid").exists()
 
 
 def test_a_run_does_not_go_on_with_another_model(tmp_path: Path, environment: dict[str, str]) -> None:

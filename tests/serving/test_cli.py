@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,14 @@ def test_the_commands_are_these_and_each_explains_itself() -> None:
         answer = run.invoke(cli.app, [name, "--help"])
         assert answer.exit_code == 0
         assert listed[name].help
+
+
+def test_the_command_line_starts_without_the_libraries_of_the_service_and_the_models() -> None:
+    program = "import sys, serving.cli; print(*{'fastapi', 'ray', 'torch', 'transformers'} & sys.modules.keys())"
+
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert imported.stdout.split() == []
 
 
 def test_an_expected_failure_is_a_sentence_and_ends_with_one(

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.ratios import saved
+from benchmarks.ratios.registry import MODULES
+
+NAMES = list(MODULES)
 
 
 def figures(*names: str, cpu: str = "a CPU", value: float = 1.0, failed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -30,34 +33,34 @@ def medians(file: Path) -> dict[str, float]:
 
 
 def test_what_was_not_measured_again_stays_in_the_order_of_the_table(file: Path) -> None:
-    saved.save(file, figures("engine_over_bare", "rle"))
+    saved.save(file, figures("engine_over_bare", "rle"), names=NAMES)
 
-    saved.save(file, figures("noop_http", "rle", value=2.0))
+    saved.save(file, figures("noop_http", "rle", value=2.0), names=NAMES)
 
     assert list(medians(file).items()) == [("engine_over_bare", 1.0), ("noop_http", 2.0), ("rle", 2.0)]
 
 
 def test_what_breaks_now_does_not_keep_its_old_figure(file: Path) -> None:
-    saved.save(file, figures("rle"))
+    saved.save(file, figures("rle"), names=NAMES)
 
-    saved.save(file, figures(failed=("rle",)))
+    saved.save(file, figures(failed=("rle",)), names=NAMES)
 
     assert medians(file) == {}
     assert json.loads(file.read_text())["failed"] == [{"name": "rle", "reason": "it broke"}]
 
 
 def test_figures_of_a_comparison_that_exists_no_more_do_not_stay(file: Path) -> None:
-    saved.save(file, figures("rle"))
+    saved.save(file, figures("rle"), names=NAMES)
     file.write_text(file.read_text().replace('"rle"', '"renamed since"'))
 
-    saved.save(file, figures("noop_http"))
+    saved.save(file, figures("noop_http"), names=NAMES)
 
     assert medians(file) == {"noop_http": 1.0}
 
 
 def test_figures_of_another_machine_do_not_stay(file: Path) -> None:
-    saved.save(file, figures("rle", cpu="another CPU"))
+    saved.save(file, figures("rle", cpu="another CPU"), names=NAMES)
 
-    saved.save(file, figures("noop_http"))
+    saved.save(file, figures("noop_http"), names=NAMES)
 
     assert medians(file) == {"noop_http": 1.0}
