@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,6 @@ from pipelines.estimate import Estimate, estimate
 from pipelines.fetch import Fetcher
 from pipelines.formats import run_manifest
 from pipelines.formats.run_manifest import RunManifest
-from pipelines.local import LocalModels
 from pipelines.prelabel import Fetches
 from pipelines.progress import Progress
 from pipelines.recent import Recent
@@ -31,6 +30,7 @@ from pipelines.types import PreLabel
 from serving import orders
 from serving.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
 from serving.labeller import Job
+from serving.loading import LoadingModels, loading
 from serving.orders import Order
 from serving.output import write_output
 from serving.pace import at_once
@@ -52,7 +52,7 @@ class Finished:
 
 OnStart = Callable[[Order, str, Batch], None]
 OnProgress = Callable[[Progress], None]
-Loading = Callable[[], Awaitable[LocalModels]]
+OnWriting = Callable[[Order], None]
 
 
 async def annotate(
@@ -63,6 +63,7 @@ async def annotate(
     staffing: Staffing | None = None,
     on_start: OnStart = lambda order, run_id, batch: None,
     on_progress: OnProgress = lambda progress: None,
+    on_writing: OnWriting = lambda order: None,
 ) -> Finished:
     """Label a drop, or go on with a run.
 
@@ -71,6 +72,7 @@ async def annotate(
         resume: a run's id; "auto" for the run that the order's folder holds, or a new one where it holds none.
         staffing: the workers on a cluster that label; None to label in this process.
         on_start: is told the order, the run's id, and the batch, which it may stop.
+        on_writing: is told when the labelling has ended and the order's folder is written, which takes its time.
 
     Raises:
         ConfigError: the drop or the run cannot be used, or the folder holds a run that is not finished.
@@ -79,13 +81,13 @@ async def annotate(
     """
     settings = profiled(settings)
     known = order if staffing is None and resume in (None, orders.AUTO) else None
-    async with _loaded_meanwhile(settings, known) as loading, _opened(settings) as (url, store):
+    async with _loading(settings, known) as models, _opened(settings) as (url, store):
         order, run = await orders.find(store, order, resume)
         settings = _opened_for(settings, order)
         source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
         run_id = run.id if run is not None else uuid.uuid4().hex[:12]
         job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
-        async with _labelling(job, store, await needed(staffing, store, run, source), loading) as labelling:
+        async with _labelling(job, store, await needed(staffing, store, run, source), models) as labelling:
             run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
             async with Drops(store).hold(run.id, worker=this_process()) as attempt:
                 manifest = _manifest(await store.run(run.id), order.task)
@@ -104,6 +106,7 @@ async def annotate(
                 )
                 on_start(order, run.id, batch)
                 await _work(batch, store, run.id)
+                on_writing(order)
                 manifest = await write_output(
                     manifest, store, order, settings, labelling.fetcher, progress=batch.progress
                 )
@@ -121,7 +124,7 @@ class _Labelling:
 
 @asynccontextmanager
 async def _labelling(
-    job: Job, store: Store, staffing: Staffing | None, loading: Loading | None
+    job: Job, store: Store, staffing: Staffing | None, models: LoadingModels | None
 ) -> AsyncIterator[_Labelling]:
     """What labels in this process, by models that are being loaded already or will be, or on a cluster."""
     settings, task = job.settings, job.task
@@ -129,12 +132,24 @@ async def _labelling(
         async with Fetcher(settings.fetch) as fetcher, staffed(settings, staffing, job) as pool:
             yield _Labelling(labels=pool, fingerprint=await pool.start(), fetcher=fetcher)
         return
-    async with _loaded(settings, task) if loading is None else nullcontext(loading) as loading:
-        models = await loading()
-        async with flow_over(settings, models, store) as flow:
+    async with loading(settings, task) if models is None else nullcontext(models) as models:
+        loaded = await models()
+        async with flow_over(settings, loaded, store) as flow:
             recent = Recent(partial(Drops(store).known, job.run_id))
             labels = FlowLabels(flow, at_once=at_once(settings, task), recent=recent)
-            yield _Labelling(labels=labels, fingerprint=fingerprint(settings, models, task), fetcher=flow.fetcher)
+            yield _Labelling(labels=labels, fingerprint=fingerprint(settings, loaded, task), fetcher=flow.fetcher)
+
+
+@asynccontextmanager
+async def _loading(settings: Settings, order: Order | None) -> AsyncIterator[LoadingModels | None]:
+    """An order's models, which load while the store starts; None where it is not known yet what to load."""
+    if order is None:
+        yield None
+        return
+    settings = _opened_for(settings, order)
+    open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)  # or say now that it cannot be
+    async with loading(settings, order.task) as models:
+        yield models
 
 
 async def dry_run(settings: Settings, order: Order) -> Estimate:
@@ -143,7 +158,7 @@ async def dry_run(settings: Settings, order: Order) -> Estimate:
     async with opened_store(settings) as store:
         settings = _opened_for(settings, order)
         source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
-        async with _loaded(settings, order.task) as loading, flow_over(settings, await loading(), store) as flow:
+        async with loading(settings, order.task) as models, flow_over(settings, await models(), store) as flow:
             labels = FlowLabels(flow, at_once=at_once(settings, order.task), recent=Recent(_nothing_stored))
             return await estimate(source, order.task, labels)
 
@@ -170,37 +185,6 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[str, Store]]:
 def _opened_for(settings: Settings, order: Order) -> Settings:
     """The settings with the order's folders open to the fetcher."""
     return settings.model_copy(update={"fetch": order.opened(settings.fetch)})
-
-
-@asynccontextmanager
-async def _loaded_meanwhile(settings: Settings, order: Order | None) -> AsyncIterator[Loading | None]:
-    """An order's models, which load while the store starts; None where it is not known yet what to load."""
-    if order is None:
-        yield None
-        return
-    settings = _opened_for(settings, order)
-    open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)  # or say now that it cannot be
-    async with _loaded(settings, order.task) as loading:
-        yield loading
-
-
-@asynccontextmanager
-async def _loaded(settings: Settings, task: Task) -> AsyncIterator[Loading]:
-    """A task's models, which load in a thread; what is yielded waits for them."""
-    models = LocalModels(settings.cards, settings.lock_file, settings.media)
-
-    def load() -> LocalModels:
-        for model in settings.tasks[task]:
-            models.use_of(model)  # loads it
-        return models
-
-    loading = asyncio.get_running_loop().run_in_executor(None, load)
-    try:
-        yield lambda: asyncio.shield(loading)
-    finally:
-        await asyncio.wait([loading])  # also where nobody wants them any more: nothing ends a thread
-        loading.exception()  # whoever waited for them has been told
-        await models.close()
 
 
 async def _begun(

@@ -285,6 +285,13 @@ def _annotated(
                 notes.print(f"run [bold]{run_id}[/]; Ctrl-C ends it cleanly, --resume {run_id} goes on with it")
             show.append(display.enter_context(shown(order.task, notes=notes, events=screen if as_json else None)))
 
+        def write(order: Order) -> None:
+            display.close()  # the bar, which has ended
+            if as_json:
+                event(screen, "writing", out=str(order.out))
+            else:
+                display.enter_context(notes.status(f"writing {order.out} …"))
+
         try:
             return asyncio.run(
                 annotating.annotate(
@@ -294,6 +301,7 @@ def _annotated(
                     staffing=staffing,
                     on_start=begin,
                     on_progress=lambda now: show[0](now),
+                    on_writing=write,
                 )
             )
         except asyncio.CancelledError as err:

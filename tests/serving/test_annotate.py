@@ -58,11 +58,12 @@ def test_a_folder_of_texts_is_annotated_without_a_service(tmp_path: Path, enviro
     answer = annotate(environment, TEXTS, "--task", "ner", "--out", tmp_path / "out")
 
     assert answer.exit_code == 3, answer.output  # one of the texts is no UTF-8
-    started, *_, finished = events(answer)
+    started, *_, writing, finished = events(answer)
     files = sorted(file.name for file in TEXTS.iterdir())
     found = list(parquet.read(tmp_path / "out"))
     assert sorted(result.id for result in found) == files
     assert [result.error.code for result in found if result.error] == ["invalid_text"]
+    assert (started["event"], writing["event"], finished["event"]) == ("started", "writing", "finished")
     assert (finished["finished"], finished["failed"], finished["status"]) == (len(files), 1, "done")
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     [queue] = ask(environment, "queue")
