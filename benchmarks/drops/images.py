@@ -9,4 +9,4 @@ from benchmarks.ratio import Ratio
 
 def measure(*, quick: bool) -> Ratio:
     """At least half a minute of work for each arm; a quick run takes a quarter of that."""
-    return rate_over_loop("images", work.images, seconds=8 if quick else 30, rounds=1 if quick else 3, probe=64)
+    return rate_over_loop("images", work.images, seconds=8 if quick else 30, rounds=1 if quick else 3, probe=256)

@@ -16,7 +16,7 @@ from benchmarks.drops.work import Work, a_folder
 from benchmarks.ratio import Kept, Ratio, Rounds, in_turn, kept
 
 LOOP = "benchmarks.drops.loop"
-_SPARE = 1.15  # a short run counts the first batch, the slowest, for more than a long one does
+_SPARE = 1.25  # a short run counts the first batch, the slowest, for more than a long one does
 
 LayOut = Callable[[Path, int], Work]
 

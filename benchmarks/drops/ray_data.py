@@ -17,7 +17,7 @@ def measure(*, quick: bool) -> Ratio:
     Ray Data restarts an actor for ever on an item that kills it, goes on by blocks, and knows no attempts of an item;
     the job keeps a database to do better, and this says what that costs or saves.
     """
-    return compare(items=items_for(5 if quick else 12, images, probe=64), rounds=1 if quick else 3)
+    return compare(items=items_for(5 if quick else 12, images, probe=256), rounds=1 if quick else 3)
 
 
 def compare(*, items: int, rounds: int) -> Ratio:

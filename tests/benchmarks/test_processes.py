@@ -17,7 +17,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), re
 _MIB = 2**20
 # A child of its own, which does not name the folder, holds the memory.
 _CHILD = (
-    "import sys; held = bytearray(b'x') * int(sys.stdin.readline()); print('held', flush=True); sys.stdin.readline()"
+    "import sys, time; held = bytearray(b'x') * int(sys.stdin.readline())\n"
+    "while time.process_time() < 0.05: pass\n"  # the kernel counts in hundredths of a second
+    "print('held', flush=True); sys.stdin.readline()"
 )
 _MAPPING = (
     "import mmap, sys; file = open(sys.argv[1], 'rb'); held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); "
