@@ -178,8 +178,9 @@ def _counted(address: str) -> float:
 
 def _refused(address: str) -> float:
     """How many items all gateways together say that they have refused; nan while one that died is still asked."""
-    answer = httpx.get(f"{address}/metrics", trust_env=False)
-    if answer.status_code != 200:
+    try:
+        answer = httpx.get(f"{address}/metrics", trust_env=False).raise_for_status()
+    except httpx.HTTPError:
         return math.nan
     families = text_string_to_metric_families(answer.text)
     samples = (sample for family in families for sample in family.samples if sample.name == "prelabel_items_total")
