@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from models.card import ModelCard
 from serving.crashes import CrashLog
 from serving.deployments import application_name, model_application
-from serving.run_replica import RUNS, run_application
+from serving.runs.replica import RUNS, run_application
 from serving.settings import Settings
 
 if TYPE_CHECKING:

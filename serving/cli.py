@@ -14,8 +14,9 @@ import typer
 
 from models.errors import PrelabelError
 from pipelines.store.store import Store
-from serving import demo_command, drop_commands
+from serving import demo_command
 from serving import settings as configuration
+from serving.drops import commands as drop_commands
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_rows, screen, service
 

@@ -23,10 +23,10 @@ from pipelines.progress import Progress
 from pipelines.store.values import TaskCounts
 from serving import demo as sample
 from serving import settings as configuration
-from serving.annotate import Finished, annotate, opened_store
-from serving.export import export
-from serving.orders import Order
-from serving.output import rated
+from serving.drops.annotate import Finished, annotate, opened_store
+from serving.drops.export import export
+from serving.drops.orders import Order
+from serving.drops.output import rated
 from serving.settings import Settings, with_changes
 from serving.terminal import AsJson, notes, print_json, print_summary, service
 

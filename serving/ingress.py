@@ -27,7 +27,7 @@ from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
-from serving.run_routes import routes as run_routes
+from serving.runs.routes import routes as run_routes
 from serving.service import Service
 from serving.service_of import ServiceOf
 from serving.settings import ServerSettings

@@ -66,7 +66,7 @@ class SleepingModels:
 
 
 class SleepingLabeller:
-    """What an actor of the cluster holds, as serving/labeller.py has it: the flow over the model, and the store."""
+    """What an actor holds, as serving/drops/labeller.py has it: the flow over the model, and the store."""
 
     def __init__(self, store_url: str, run_id: str) -> None:
         self._store_url, self._run_id, self._open = store_url, run_id, AsyncExitStack()

@@ -25,7 +25,7 @@ _PATIENCE_S = 30.0  # until it is said that the cluster has no room
 
 
 class Labels(Protocol):
-    """What runs in the actor (serving/labeller.py)."""
+    """What runs in the actor (serving/drops/labeller.py)."""
 
     async def start(self) -> Mapping[str, str]: ...
 

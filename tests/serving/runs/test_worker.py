@@ -16,9 +16,9 @@ import pytest
 
 from models.errors import ModelError
 from pipelines.types import ModelUse
-from serving.pace import at_once_of_run
+from serving.drops.pace import at_once_of_run
 from tests.serving.builders import ObedientModels, a_client
-from tests.serving.run_builders import (
+from tests.serving.runs.builders import (
     CUT_OFF,
     CountingModels,
     a_drop,
@@ -103,7 +103,7 @@ async def test_a_service_works_on_no_more_runs_at_a_time_than_it_may(
 @contextmanager
 def driver(url: str, root: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that works on runs; it is killed at the end."""
-    command = [sys.executable, "-m", "tests.serving.run_driver", url, str(root), str(log)]
+    command = [sys.executable, "-m", "tests.serving.runs.driver", url, str(root), str(log)]
     with subprocess.Popen(command) as process:
         try:
             yield process

@@ -16,7 +16,7 @@ import pytest
 from models.types import Content, Prediction, Priority
 from pipelines.fetch import FetchPolicy
 from pipelines.policy import ThresholdPolicy
-from serving.run_worker import RunWorker
+from serving.runs.worker import RunWorker
 from serving.service import open_service
 from serving.settings import Settings
 from tests.serving.builders import ObedientModels, settings_with

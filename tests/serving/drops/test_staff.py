@@ -22,8 +22,8 @@ from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
 from pipelines.store.store import Store
+from serving.drops.staff import Staffing, needed
 from serving.ray_flags import COMMON
-from serving.staff import Staffing, needed
 
 COUNTED = ("listed", "labels", "nothing_found", "failed", "accepted", "review", "status")
 ITEMS = 1_100  # more than one process does before a cluster has started

@@ -30,7 +30,7 @@ class RunReplica:
 async def _work(settings: Settings) -> None:
     from pipelines.store.store import Store
     from serving.handles import ServeModels
-    from serving.run_worker import RunWorker
+    from serving.runs.worker import RunWorker
     from serving.service import flow_over, store_url
 
     pool_size = _POOLED + _POOLED_PER_RUN * settings.server.max_runs

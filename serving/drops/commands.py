@@ -24,14 +24,14 @@ from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from pipelines.store.values import ErrorCount, Run, StoredFailure, TaskCounts
 from pipelines.types import ROUTES, Route
-from serving import annotate as annotating
 from serving import settings as configuration
-from serving.annotate import Finished
-from serving.orders import Order
-from serving.output import rated
-from serving.progress_display import Show, duration, event, figures, shown
+from serving.drops import annotate as annotating
+from serving.drops.annotate import Finished
+from serving.drops.orders import Order
+from serving.drops.output import rated
+from serving.drops.progress_display import Show, duration, event, figures, shown
+from serving.drops.staff import LOCAL, Staffing
 from serving.settings import Settings
-from serving.staff import LOCAL, Staffing
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, print_summary, screen, task_named
 
 SOME_FAILED, INTERRUPTED = 3, 130  # exit statuses; 0 when all is done, 1 (main's) for what ends a command
@@ -111,7 +111,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's pre-labels in the format of another tool, and say what that could not hold."""
-    from serving.export import export as write
+    from serving.drops.export import export as write
 
     settings = configuration.load(config)
     routes: list[Route] = [_route(name) for name in route or ()]

@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.types import Item
 from pipelines.prelabel import Request
 from pipelines.types import Failed, Outcome
-from serving.served_labels import ServedLabels
+from serving.runs.served_labels import ServedLabels
 from tests.pipelines.builders import a_failed, a_labelled, an_item
 
 

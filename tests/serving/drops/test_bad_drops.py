@@ -19,9 +19,9 @@ import pytest
 
 from pipelines.formats import parquet
 from tests.pipelines.formats.report.pages import Page
-from tests.serving import bad_drops
-from tests.serving.bad_drops import SECRET, Drop
 from tests.serving.conftest import PRELABEL
+from tests.serving.drops import bad_drops
+from tests.serving.drops.bad_drops import SECRET, Drop
 
 _HANGS_S = 300.0
 _BETWEEN_WRITES_S = 0.0005

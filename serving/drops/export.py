@@ -14,7 +14,7 @@ from pipelines.formats.registry import format_named
 from pipelines.formats.stored import labels_of, with_entries
 from pipelines.store.store import Store
 from pipelines.types import Route
-from serving.orders import Order
+from serving.drops.orders import Order
 from serving.settings import Settings
 
 

@@ -17,7 +17,7 @@ from pipelines.recent import Recent
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.types import Outcome
-from serving.fingerprint import fingerprint
+from serving.drops.fingerprint import fingerprint
 from serving.service import flow_over
 from serving.settings import Settings
 

@@ -27,18 +27,18 @@ from pipelines.store.embedded import revive
 from pipelines.store.store import Store
 from pipelines.store.values import Run
 from pipelines.types import PreLabel
-from serving import orders
-from serving.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
-from serving.labeller import Job
-from serving.loading import LoadingModels, loading
-from serving.orders import Order
-from serving.output import write_output
-from serving.pace import at_once
+from serving.drops import orders
+from serving.drops.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
+from serving.drops.labeller import Job
+from serving.drops.loading import LoadingModels, loading
+from serving.drops.orders import Order
+from serving.drops.output import write_output
+from serving.drops.pace import at_once
+from serving.drops.staff import Staffing, needed, staffed
 from serving.process import this_process
 from serving.profiles import profiled
 from serving.service import flow_over, store_url
 from serving.settings import Settings
-from serving.staff import Staffing, needed, staffed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.progress import Progress
-from serving.progress_display import drawn, shown
+from serving.drops.progress_display import drawn, shown
 
 HALFWAY = Progress(
     listed=960,

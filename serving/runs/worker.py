@@ -19,12 +19,12 @@ from pipelines.store.drops import Drops
 from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from pipelines.store.values import Run
-from serving.fingerprint import fingerprint
-from serving.orders import changes
-from serving.pace import at_once_of_run
-from serving.posted_drop import PostedDrop
+from serving.drops.fingerprint import fingerprint
+from serving.drops.orders import changes
+from serving.drops.pace import at_once_of_run
 from serving.process import this_process
-from serving.served_labels import ServedLabels
+from serving.runs.posted_drop import PostedDrop
+from serving.runs.served_labels import ServedLabels
 from serving.service import DeployedModels
 from serving.settings import Settings
 

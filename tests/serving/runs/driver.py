@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.types import Content, Prediction, Priority
 from tests.serving.builders import ObedientModels
-from tests.serving.run_builders import settings_over, working
+from tests.serving.runs.builders import settings_over, working
 
 _PREDICTION_S = 0.02
 

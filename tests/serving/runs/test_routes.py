@@ -14,7 +14,7 @@ from pipelines.ontology import Class, Ontology
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from tests.serving.builders import a_client
-from tests.serving.run_builders import (
+from tests.serving.runs.builders import (
     CUT_OFF,
     a_drop,
     a_worker,

@@ -18,7 +18,7 @@ from pipelines.store.listing import Listing
 from pipelines.store.store import Store
 from pipelines.store.values import Run
 from pipelines.workers.pool import Crew, WorkerPool
-from serving.labeller import Job, Labeller
+from serving.drops.labeller import Job, Labeller
 from serving.local_cluster import local_cluster
 from serving.ray_flags import COMMON
 from serving.settings import Settings

@@ -18,7 +18,7 @@ class PostedDrop:
     """A drop, as it was named, to be labelled for a task; ``kind`` says what it is where its name does not.
 
     Who posts it may be anybody: it is opened under the service's own policy, unlike one that is named at the command
-    line of whoever runs it (serving/orders.py).
+    line of whoever runs it (serving/drops/orders.py).
     """
 
     drop: str

@@ -22,7 +22,7 @@ from pipelines.progress import Progress
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.store.values import TaskCounts
-from serving.orders import Order
+from serving.drops.orders import Order
 from serving.settings import Settings
 
 _ROWS_PER_SHARD = 100_000

@@ -29,8 +29,8 @@ from pipelines.sources import open_source
 from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.types import ModelUse
-from serving.orders import Order
-from serving.output import write_output
+from serving.drops.orders import Order
+from serving.drops.output import write_output
 from serving.service import flow_over
 from serving.settings import Settings, StoreSettings
 

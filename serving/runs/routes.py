@@ -22,8 +22,7 @@ from pipelines.store.store import Store, no_run
 from pipelines.store.values import Run, StoredOutcome
 from pipelines.tally import tally
 from serving.body import StrictRoute
-from serving.posted_drop import PostedDrop
-from serving.run_bodies import (
+from serving.runs.bodies import (
     ErrorPage,
     FailedItem,
     RedriveBody,
@@ -35,6 +34,7 @@ from serving.run_bodies import (
     RunRemarks,
     RunState,
 )
+from serving.runs.posted_drop import PostedDrop
 from serving.service import Service
 from serving.service_of import ServiceOf
 
