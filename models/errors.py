@@ -22,9 +22,9 @@ class ItemError(PrelabelError):
     """This item cannot be labelled; the others of its batch are untouched.
 
     Codes: unreadable_image, unreadable_audio, invalid_text, too_large, blocked_url, not_found, empty (it has no bytes),
-    changed (it became another one while it was read), fetch_failed, timeout, wrong_media, invalid_prompt, model_failed,
-    out_of_memory, device_lost, worker_lost; and from listing a drop: invalid_entry (it does not say what to label),
-    unreadable_folder.
+    changed (it became another one while it was read), fetch_failed, unreachable (its server or store did not answer,
+    which may be over in a moment), timeout, wrong_media, invalid_prompt, model_failed, out_of_memory, device_lost,
+    worker_lost; and from listing a drop: invalid_entry (it does not say what to label), unreadable_folder.
     """
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-# What may be over in a moment: somebody was busy, slow or gone. Everything else is in the item itself.
-RETRYABLE = frozenset(
-    {"timeout", "unreachable", "overloaded", "out_of_memory", "device_lost", "worker_lost", "not_ready"}
-)
+# What may be over in a moment: somebody was busy, slow or gone.
+RETRYABLE = frozenset({"timeout", "unreachable", "overloaded", "out_of_memory", "device_lost", "worker_lost"})
 MOST_ATTEMPTS = 4
 _NEVER_GIVEN_UP = frozenset({"overloaded"})  # nobody waits for a drop, and others may fill a queue for hours
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0

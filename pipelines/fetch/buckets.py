@@ -29,7 +29,8 @@ def read(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) -> byte
     """Read an object.
 
     Raises:
-        ItemError: blocked_url, not_found, too_large, changed (there came less than the store had stated), fetch_failed.
+        ItemError: blocked_url, not_found, too_large, changed (there came less than the store had stated), fetch_failed,
+            unreachable.
     """
     scheme, path = _check(uri, policy)
     name = f"{scheme}://{path}"[:200]
@@ -48,7 +49,7 @@ def read_part(uri: str, start: int, end: int, policy: FetchPolicy, open_filesyst
     """Read a range of bytes of an object; less where it ends before.
 
     Raises:
-        ItemError: blocked_url, not_found, fetch_failed.
+        ItemError: blocked_url, not_found, fetch_failed, unreachable.
     """
     scheme, path = _check(uri, policy)
     with _named(scheme, f"{scheme}://{path}"[:200]):
@@ -68,7 +69,8 @@ def open_object(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) 
     """An object as a file that reads ranges, whatever its size, and what the store says of it.
 
     Raises:
-        ItemError: blocked_url, not_found, fetch_failed. What goes wrong while the file is read is an OSError.
+        ItemError: blocked_url, not_found, fetch_failed, unreachable. What goes wrong while the
+            file is read is an OSError.
     """
     scheme, path = _check(uri, policy)
     with _named(scheme, f"{scheme}://{path}"[:200]):
@@ -84,7 +86,7 @@ def list_keys(uri: str, policy: FetchPolicy, open_filesystem: OpenFilesystem) ->
     S3 is asked page by page; of other stores all keys are in memory at once.
 
     Raises:
-        ItemError: blocked_url, not_found, fetch_failed.
+        ItemError: blocked_url, not_found, fetch_failed, unreachable.
     """
     scheme, path = _check(uri.rstrip("/") + "/-", policy)  # below, and not beside
     bucket, _, prefix = path.removesuffix("-").partition("/")
@@ -156,9 +158,11 @@ def _named(scheme: str, name: str) -> Iterator[None]:
         ) from err
     except FileNotFoundError as err:
         raise ItemError("not_found", f"there is no object {name}; check its name") from err
+    except PermissionError as err:
+        raise ItemError("fetch_failed", f"may not read {name}; check the credentials") from err
     except Exception as err:  # each store's library has exceptions of its own; their texts may hold secrets
         raise ItemError(
-            "fetch_failed", f"cannot read {name}: {type(err).__name__}; check the credentials and that the store is up"
+            "unreachable", f"cannot read {name}: {type(err).__name__}; check the credentials and that the store is up"
         ) from err
 
 

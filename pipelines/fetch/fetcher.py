@@ -55,7 +55,7 @@ class Fetcher:
 
         Raises:
             ItemError: blocked_url, not_found, empty (not for a text given as such), changed, too_large, timeout,
-                fetch_failed, wrong_media, or invalid_text.
+                fetch_failed, unreachable, wrong_media, or invalid_text.
         """
         data = await self._bytes_of(item)
         if len(data) > self._policy.max_bytes:

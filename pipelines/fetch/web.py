@@ -66,13 +66,13 @@ class Web:
         except httpcore.ConnectError as err:
             if isinstance(err.__cause__, ssl.SSLError):
                 raise ItemError("fetch_failed", f"cannot trust {shown(url)}: {err}; check its certificate") from err
-            raise _TransientError("fetch_failed", f"cannot connect to {shown(url)}: {err}; is it up?") from err
+            raise _TransientError("unreachable", f"cannot connect to {shown(url)}: {err}; is it up?") from err
         except httpcore.ConnectTimeout as err:
             raise _TransientError("timeout", f"cannot connect to {shown(url)} in time; is it up?") from err
         except httpcore.TimeoutException as err:
             raise ItemError("timeout", f"{shown(url)} stopped answering; try again later") from err
         except (httpcore.NetworkError, httpcore.RemoteProtocolError) as err:
-            raise _TransientError("fetch_failed", f"the connection to {shown(url)} broke; try again later") from err
+            raise _TransientError("unreachable", f"the connection to {shown(url)} broke; try again later") from err
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as err:
             raise ItemError("fetch_failed", f"{shown(url)} cannot be asked for over HTTP; check it") from err
 
@@ -119,7 +119,9 @@ def _check_status(url: httpx.URL, status: int) -> None:
             hint = "has the signed URL expired, or does the host ask for a login?"
             raise ItemError("fetch_failed", f"{shown(url)} answered {status}, wanted 200; {hint}")
         case _ if status in _TRANSIENT:
-            raise _TransientError("fetch_failed", f"{shown(url)} answered {status}, wanted 200; try again later")
+            raise _TransientError("unreachable", f"{shown(url)} answered {status}, wanted 200; try again later")
+        case _ if status == 429 or status >= 500:
+            raise ItemError("unreachable", f"{shown(url)} answered {status}, wanted 200; try again later")
         case _:
             raise ItemError("fetch_failed", f"{shown(url)} answered {status}, wanted 200; use the file's own URL")
 

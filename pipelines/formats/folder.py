@@ -19,7 +19,7 @@ from pipelines.remarks import remarks_on
 from pipelines.standards import Standards
 
 # Failures of items that were not opened, or must not be: their files are not shown either.
-_UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "invalid_item"})
+_UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "unreachable", "invalid_item"})
 
 
 def write(

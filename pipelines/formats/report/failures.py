@@ -11,7 +11,7 @@ from pipelines.store.values import ErrorCount
 MEANINGS = {
     "blocked_url": "The address is one that prelabel must not open.",
     "device_lost": "The model's device, such as a GPU, stopped working.",
-    "fetch_failed": "The file could not be fetched, or not to its end.",
+    "fetch_failed": "The file could not be fetched.",
     "internal": "The service itself went wrong; its log says how.",
     "invalid_entry": "The drop's list does not say what to label here.",
     "invalid_item": "What was sent does not make one item.",
@@ -32,7 +32,7 @@ MEANINGS = {
     "too_large": "The item is larger than the limits allow.",
     "unknown_model": "The model that the task needs is not deployed.",
     "unknown_task": "The task is not deployed.",
-    "unreachable": "The service did not answer.",
+    "unreachable": "Its server or store did not answer.",
     "unreadable_audio": "The recording is damaged, or in a format that is not taken.",
     "unreadable_folder": "The folder could not be opened, so nothing in it is labelled.",
     "unreadable_image": "The image is damaged, or in a format that is not taken.",

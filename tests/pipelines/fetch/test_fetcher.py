@@ -312,5 +312,5 @@ async def test_a_failing_store_leaks_nothing() -> None:
 
     error = await refusal(an_item("s3://drops/a"), open_filesystem=open_filesystem, allowed_buckets=("s3://drops",))
 
-    assert error.code == "fetch_failed"
+    assert error.code == "unreachable"
     assert "s3cr3t" not in error.message

@@ -181,7 +181,7 @@ async def test_tls_is_asked_for_the_name_and_not_for_the_address() -> None:
     async with server, Fetcher(FetchPolicy(), resolve=resolve, network=network, tls=trust()) as fetcher:
         error = await refusal(fetcher, "https://photos.example/a")
 
-    assert error.code == "fetch_failed"
+    assert error.code == "unreachable"
     assert b"photos.example" in hellos[0]
     assert network.dialled[0] == (PUBLIC, 443)
 

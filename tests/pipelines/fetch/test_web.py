@@ -12,6 +12,7 @@ import zlib
 import pytest
 
 from models.types import Media
+from pipelines import retries
 from pipelines.fetch import Fetcher, FetchPolicy
 from tests.pipelines.fetch.site import SECRET, a_site, answer, endless, fetch, in_turn, redirect, refusal, trust
 
@@ -72,13 +73,14 @@ async def test_a_failure_in_passing_is_tried_again() -> None:
         assert site.connections == 3
 
 
-async def test_a_lasting_failure_is_tried_three_times() -> None:
+async def test_a_lasting_failure_is_tried_three_times_and_by_a_drop_again_later() -> None:
     async with a_site({"/a": answer(status=502)}) as (site, fetcher):
         error = await refusal(fetcher, site.url("/a"))
 
-        assert error.code == "fetch_failed"
+        assert error.code == "unreachable"
         assert "502" in error.message
         assert site.connections == 3
+        assert retries.wait_s(error.code, attempts=1) is not None
 
 
 async def test_a_dead_server_is_a_failed_fetch() -> None:
@@ -89,14 +91,14 @@ async def test_a_dead_server_is_a_failed_fetch() -> None:
     async with Fetcher(FetchPolicy(allowed_hosts=(f"127.0.0.1:{port}",)), tls=trust()) as fetcher:
         error = await refusal(fetcher, f"http://127.0.0.1:{port}/a?{SECRET}")
 
-    assert error.code == "fetch_failed"
+    assert error.code == "unreachable"
     assert "cannot connect" in error.message
 
 
 @pytest.mark.parametrize(
     ("status", "code"),
     [(404, "not_found"), (410, "not_found"), (401, "fetch_failed"), (403, "fetch_failed"), (204, "fetch_failed"),
-     (206, "fetch_failed"), (304, "fetch_failed"), (418, "fetch_failed"), (500, "fetch_failed")],
+     (206, "fetch_failed"), (304, "fetch_failed"), (418, "fetch_failed"), (429, "unreachable"), (500, "unreachable")],
 )  # fmt: skip
 async def test_a_status_other_than_200_fails_without_its_body(status: int, code: str) -> None:
     body = b"" if status in (204, 304) else b"s3cr3t"
@@ -133,12 +135,12 @@ async def test_a_server_that_talks_no_http_leaks_nothing() -> None:
         writer.write(b"-ERR s3cr3t unknown command\r\n\r\n")
 
     async with a_site({"/a": route}) as (site, fetcher):
-        assert (await refusal(fetcher, site.url("/a"))).code == "fetch_failed"
+        assert (await refusal(fetcher, site.url("/a"))).code == "unreachable"
 
 
 async def test_an_answer_cut_short_is_not_taken_for_the_whole() -> None:
     async with a_site({"/a": answer(b"abc", length=10)}) as (site, fetcher):
-        assert (await refusal(fetcher, site.url("/a"))).code == "fetch_failed"
+        assert (await refusal(fetcher, site.url("/a"))).code == "unreachable"
 
 
 async def test_a_retry_writes_no_secret_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
