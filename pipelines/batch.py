@@ -28,6 +28,7 @@ _FIRST_ENTRIES, _MOST_ENTRIES = 32, 1_000  # of the listing, at a time: the firs
 _FAR_AHEAD = 10_000  # entries listed and not yet labelled
 _LISTING_S = 5.0  # for the listing to end when it shall
 _PAGE = 256  # pending items read at a time
+_START = (-1, "")  # of the listing
 _MOST_ROWS = 128  # stored at a time, about 50 ms (store/groups.py)
 _LOOK_S = 0.5  # for a wish to stop, and for items whose time to be tried again has come
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0  # between two attempts to reach a store that does not answer
@@ -167,6 +168,7 @@ class Batch:
         if self._stopping:
             return
         await self._patiently(self._listing.finish, self._run_id, attempt=self._attempt)
+        self.progress.listed = await self._patiently(self._listing.count, self._run_id)
         self.progress.is_listed = True
         self._something.set()
 
@@ -175,7 +177,7 @@ class Batch:
 
     async def _feed(self, group: asyncio.TaskGroup) -> None:
         """Send off what is pending, and what is to be tried again, until nothing is left or it shall stop."""
-        after = (-1, "")
+        after = _START
         while not self._stopping:
             self._something.clear()
             is_listed = self.progress.is_listed  # asked before the page, so that an empty one means the end
@@ -190,7 +192,10 @@ class Batch:
                 after = (page[-1].position, page[-1].item.id)
             elif not due:
                 if is_listed and not self._in_flight and await self._patiently(self._next_retry_s) is None:
-                    return
+                    if after == _START:
+                        return
+                    after = _START  # a folder that has changed since an earlier attempt lists items before its others
+                    continue
                 await self._look()
 
     async def _pending(self, after: tuple[int, str]) -> list[Pending]:

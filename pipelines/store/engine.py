@@ -20,6 +20,15 @@ logger = logging.getLogger(__name__)
 
 _POOL_TIMEOUT_S = 10.0
 
+# Of TCP connections: a host that has vanished is noticed within half a minute, not after Linux' two hours.
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 # Any number does, as long as every prelabel uses the same: "prelabel" in ASCII.
 _MIGRATION_LOCK = int.from_bytes(b"prelabel")
 
@@ -41,6 +50,7 @@ def create(url: str, *, pool_size: int = 5) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=_POOL_TIMEOUT_S,
+        connect_args=_PATIENCE,
         pool_pre_ping=True,  # a restarted server costs one look, not a failed request
         json_serializer=_to_json,
     )

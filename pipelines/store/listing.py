@@ -14,7 +14,7 @@ from pipelines.store import engine as database
 from pipelines.store import rows
 from pipelines.store.inserts import Row, execute, insert_rows
 from pipelines.store.jsonb import storable
-from pipelines.store.store import Store
+from pipelines.store.store import Store, check_attempt
 from pipelines.store.tables import failures, items, prelabels, runs
 from pipelines.store.values import Pending
 from pipelines.types import Failed, Failure
@@ -27,7 +27,8 @@ _LISTED = insert_rows(
 _LISTED = _LISTED.on_conflict_do_update(
     index_elements=["run_id", "id"],
     set_={"listed_in": _LISTED.excluded.listed_in},
-    where=items.c.listed_in < _LISTED.excluded.listed_in,
+    where=(items.c.listed_in < _LISTED.excluded.listed_in)
+    | ((items.c.listed_in == _LISTED.excluded.listed_in) & (items.c.position == _LISTED.excluded.position)),
 ).returning(items.c.id.label("item_id"), literal_column("items.xmax = 0", Boolean).label("is_new"))
 _FAILED = insert_rows(failures, "run_id", "item_id", "task", "code", "message").on_conflict_do_nothing()
 
@@ -55,15 +56,21 @@ class Listing:
         self._engine = store.engine
 
     async def add(self, run_id: str, entries: Sequence[Entry], *, task: Task, attempt: int) -> Added:
-        """Put a part of the listing into the run; an id that this attempt has listed before becomes a failed item.
+        """Put a part of the listing into the run; an id that this attempt has listed elsewhere becomes a failed item.
 
-        Listing again what an earlier attempt has listed changes nothing.
+        Listing again what an earlier attempt has listed changes nothing, nor does the same part again, as when nobody
+        knows whether it was stored.
+
+        Raises:
+            ConflictError: somebody else has begun a later attempt at the run (taken_over); nothing is stored.
         """
         run_id = storable(run_id)
         listed = [_Listed(position, entry, run_id=run_id, task=task, attempt=attempt) for position, entry in entries]
         async with database.transaction(self._engine) as connection:
             first, repeated = _without_repeats(listed)
             met = await _insert(connection, first)
+            if len(met) < len(first):
+                await check_attempt(connection, run_id, attempt)  # else a later one may have listed them
             repeated += [entry for entry in first if entry.id not in met]
             met |= await _insert(connection, twins := [entry.as_repeated() for entry in repeated])
             added = [entry for entry in (*first, *twins) if met.get(entry.id)]

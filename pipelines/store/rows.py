@@ -75,11 +75,15 @@ class LabelledRows:
 
 
 def item_id(given: str) -> str:
-    """The id under which an item is stored. An index entry holds 2.7 kB, so a very long id ends in its digest."""
+    """The id under which an item is stored; that of a stored id is the same.
+
+    An index entry holds 2.7 kB, so a very long id ends in its digest.
+    """
     encoded = storable(given).encode()
     if len(encoded) <= _LONGEST_ID:
         return encoded.decode()
-    return encoded[:_LONGEST_ID].decode(errors="ignore") + "…" + hashlib.sha256(encoded).hexdigest()
+    digest = "…" + hashlib.sha256(encoded).hexdigest()
+    return encoded[: _LONGEST_ID - len(digest.encode())].decode(errors="ignore") + digest
 
 
 def key_of(row: Row | RowMapping) -> Key:

@@ -239,9 +239,23 @@ async def _hold_run(connection: AsyncConnection, run_id: str, attempt: int | Non
     if found is None:
         raise no_run(run_id)
     if attempt is not None and found.attempt != attempt:
-        raise ConflictError(
-            "taken_over", f"somebody else goes on with run '{run_id}' since; what this process has not stored is theirs"
-        )
+        raise _taken_over(run_id)
+
+
+async def check_attempt(connection: AsyncConnection, run_id: str, attempt: int) -> None:
+    """Make sure that nobody has begun a later attempt at a run.
+
+    Raises:
+        ConflictError: somebody has (taken_over).
+    """
+    if (await connection.execute(select(runs.c.attempt).where(runs.c.id == run_id))).scalar() != attempt:
+        raise _taken_over(run_id)
+
+
+def _taken_over(run_id: str) -> ConflictError:
+    return ConflictError(
+        "taken_over", f"somebody else goes on with run '{run_id}' since; what this process has not stored is theirs"
+    )
 
 
 async def _rows_of_a_run(outcomes: Sequence[Outcome]) -> tuple[RowSet, int]:

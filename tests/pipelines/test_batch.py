@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from pipelines.progress import Progress
 from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
+from pipelines.store.rows import item_id
 from pipelines.store.store import Store
 from pipelines.store.values import RunStatus
 from pipelines.types import Failed, Failure, Labelled, Outcome
@@ -311,6 +313,67 @@ async def test_a_listing_that_was_cut_off_is_completed(store: Store) -> None:
     assert status == "done"
     assert (progress.listed, progress.finished) == (700, 700)
     assert set(await outcomes(store, run_id)) == {item.id for item in items}
+
+
+async def test_a_listing_that_was_cut_off_is_completed_where_the_folder_has_changed_since(store: Store) -> None:
+    labels = Words()
+
+    @dataclass
+    class Never(Words):
+        async def label(self, request: Request) -> Outcome:
+            return await asyncio.Future()
+
+    @dataclass
+    class CutOff(Listed):
+        def entries(self) -> Iterator[Item | Failed]:
+            yield from self.all[:600]
+            raise OSError("the folder went away")
+
+    @dataclass
+    class Late(Listed):
+        def entries(self) -> Iterator[Item | Failed]:
+            while len(labels.times) < 300:  # of what was listed before: the feed is far beyond the first places
+                time.sleep(0.001)
+            yield from self.all
+
+    run_id, items = await a_run(store), texts(700)
+    with pytest.raises(OSError, match="went away"):
+        await work(store, run_id, Never(), CutOff(items))
+    new = [replace(item, id=f"0-{item.id}", text=f"a new {item.text}") for item in texts(50)]  # which sort first
+
+    status, progress = await work(store, run_id, labels, Late([*new, *items[300:]]))
+
+    listed = set(await outcomes(store, run_id))
+    assert status == "done"
+    assert {item.id for item in (*new, *items[300:])} <= listed
+    assert progress.listed == progress.finished == len(listed)
+    assert set(labels.times.values()) == {1}
+
+
+async def test_a_part_of_the_listing_may_be_added_twice_and_not_by_who_was_overtaken(store: Store) -> None:
+    run_id, listing = await a_run(store), Listing(store)
+    part = list(enumerate([*texts(5), texts(1)[0]]))  # the last one has the first one's id
+    async with Drops(store).hold(run_id, worker="first") as first:
+        added = await listing.add(run_id, part, task="ner", attempt=first)
+        again = await listing.add(run_id, part, task="ner", attempt=first)
+    async with Drops(store).hold(run_id, worker="second") as second:
+        by_second = await listing.add(run_id, part, task="ner", attempt=second)
+        with pytest.raises(ConflictError, match="somebody else goes on"):
+            await listing.add(run_id, part, task="ner", attempt=first)
+
+    assert (added.items, added.failed) == (6, 1)
+    assert (again.items, again.failed, by_second.items) == (0, 0, 0)
+    assert await listing.count(run_id) == 6
+
+
+async def test_items_with_very_long_ids_are_done(store: Store) -> None:
+    run_id, long = await a_run(store), "x" * 3_000
+    items = [Item(id=f"{long}{n}", media="text", text=str(n)) for n in range(3)]
+
+    status, progress = await work(store, run_id, Words(), Listed(items))
+
+    assert (status, progress.finished, progress.labels) == ("done", 3, 3)
+    assert item_id(item_id(items[0].id)) == item_id(items[0].id)
 
 
 async def test_labelling_begins_before_the_listing_ends(store: Store) -> None:
