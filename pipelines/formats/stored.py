@@ -39,20 +39,35 @@ async def labels_of(store: Store, run_id: str) -> list[str]:
 async def with_entries(store: Store, run_id: str, fetcher: Fetches, work: Callable[[Iterable[Exported]], T]) -> T:
     """What the work gives, done in a thread, for the run's entries in the order in which they were stored.
 
+    When this is cancelled the work is, too, at its next page, and never takes that for the end of the entries.
+
     Args:
         fetcher: opens texts that the store knows by their address alone.
         work: reads the entries once; a page of them is held at a time.
     """
     pages, loop = _pages(store, run_id, fetcher), asyncio.get_running_loop()
+    is_given_up = False
 
     def entries() -> Iterator[Exported]:
         while page := asyncio.run_coroutine_threadsafe(anext(pages, []), loop).result():
             yield from page
+            if is_given_up:
+                raise _GivenUpError
 
+    working = asyncio.ensure_future(asyncio.to_thread(work, entries()))
     try:
-        return await asyncio.to_thread(work, entries())
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        is_given_up = True
+        await asyncio.wait([working])  # nothing ends a thread, and what it writes is not done
+        working.exception()
+        raise
     finally:
         await pages.aclose()
+
+
+class _GivenUpError(Exception):
+    """Nobody wants the entries any more."""
 
 
 async def _pages(store: Store, run_id: str, fetcher: Fetches) -> AsyncGenerator[list[Exported], None]:
