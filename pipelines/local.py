@@ -50,9 +50,13 @@ class LocalModels:
         return await engine.predict(content, priority=priority, deadline_s=deadline_s)
 
     async def are_ready(self) -> bool:
-        """Whether every model is loaded and its engine runs."""
-        for model in self._cards:
-            self._get(model)[0].check_health()
+        """Whether the engine of every model that is loaded runs.
+
+        Raises:
+            RuntimeError: one does not, and why.
+        """
+        for engine, _ in self._loaded.values():
+            engine.check_health()
         return True
 
     def use_of(self, model: str) -> ModelUse:

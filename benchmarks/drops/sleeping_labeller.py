@@ -30,7 +30,7 @@ from pipelines.store.drops import Drops
 from pipelines.store.store import Store
 from pipelines.tasks import TaskCard
 from pipelines.types import Labelled, ModelUse, Outcome
-from pipelines.workers.nodes import Needs
+from pipelines.workers.needs import Needs
 from pipelines.workers.pool import Crew, WorkerPool
 from pipelines.workers.ray_worker import RayWorker
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from models.errors import ConfigError
-
-_MOST_PER_NODE = 1_000  # where a worker reserves nothing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a worker reserves on its node: processors, and GPUs, of which it may be a part."""
-
-    cpus: float
-    gpus: float
-
-    def fit(self, resources: Mapping[str, float]) -> int:
-        """How many workers a node with these resources holds."""
-        wanted = {"CPU": self.cpus, "GPU": self.gpus}
-        room = (resources.get(name, 0.0) / share for name, share in wanted.items() if share)
-        return int(min(room, default=_MOST_PER_NODE))
+from pipelines.workers.needs import Needs
 
 
 def room_for(needs: Needs) -> int:
     """How many workers the nodes that are alive now hold together."""
     return sum(needs.fit(node["Resources"]) for node in _nodes())
+
+
+def has_gpus() -> bool:
+    """Whether a node that is alive now has any."""
+    return any(node["Resources"].get("GPU") for node in _nodes())
 
 
 def check_store(*, is_embedded: bool) -> None:

@@ -16,8 +16,8 @@ from pipelines.types import Failed, Failure, Outcome
 
 logger = logging.getLogger(__name__)
 
-_MOST_DEATHS = 20  # at work, one after the other, without an item done in between
-_MOST_START_DEATHS = 3  # one after the other
+_MOST_DEATHS = 20  # one after the other, without an item done in between
+_MOST_START_DEATHS = 3  # one after the other, while no other worker is ready
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -100,7 +100,7 @@ class WorkerPool:
         self._keeping = set[asyncio.Task[None]]()  # the places, and what is still to be done for those that are left
         self._examiner: _Place | None = None
         self._labels_with: Mapping[str, str] = {}
-        self._deaths = self._start_deaths = 0
+        self._deaths = self._start_deaths = self._most_workers = 0
         self._failure: PrelabelError | None = None
         self._started = asyncio.Event()
 
@@ -113,6 +113,11 @@ class WorkerPool:
     def workers(self) -> int:
         """How many are ready."""
         return sum(place.is_ready for place in self._places)
+
+    @property
+    def most_workers(self) -> int:
+        """How many were ready at the same time, at most."""
+        return self._most_workers
 
     async def start(self) -> Mapping[str, str]:
         """Start the first worker; what it labels with, by name.
@@ -195,7 +200,7 @@ class WorkerPool:
             self._check(await worker.start())
         except WorkerLostError as err:
             self._start_deaths += 1
-            if self._start_deaths >= _MOST_START_DEATHS:
+            if self._start_deaths >= _MOST_START_DEATHS and not self.workers:
                 raise ModelError(
                     "model_stopped", f"{self._start_deaths} workers died while they started: {err}"
                 ) from err
@@ -223,6 +228,7 @@ class WorkerPool:
     async def _feed(self, place: _Place, worker: Worker) -> None:
         """Give the worker what waits, until it dies or nothing has come for a while."""
         place.is_ready = True
+        self._most_workers = max(self._most_workers, self.workers)
         while self._failure is None:
             place.news.clear()
             while batch := self._next(place):

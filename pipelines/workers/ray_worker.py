@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from models.errors import PrelabelError
 from pipelines.prelabel import Request
 from pipelines.types import Outcome
-from pipelines.workers.nodes import Needs
+from pipelines.workers.needs import Needs
 from pipelines.workers.pool import WorkerLostError
 
 logger = logging.getLogger(__name__)

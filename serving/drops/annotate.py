@@ -43,11 +43,12 @@ from serving.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How an attempt at a run ended."""
+    """How an attempt at a run ended; ``workers`` is how many labelled it at the same time, 0 for this process alone."""
 
     order: Order
     manifest: RunManifest
     progress: Progress
+    workers: int
 
 
 OnStart = Callable[[Order, str, Batch], None]
@@ -110,7 +111,7 @@ async def annotate(
                 manifest = await write_output(
                     manifest, store, order, settings, labelling.fetcher, progress=batch.progress
                 )
-            return Finished(order=order, manifest=manifest, progress=batch.progress)
+            return Finished(order=order, manifest=manifest, progress=batch.progress, workers=labelling.most_workers())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ class _Labelling:
     labels: Labels
     fingerprint: Mapping[str, str]
     fetcher: Fetches
+    most_workers: Callable[[], int] = lambda: 0
 
 
 @asynccontextmanager
@@ -130,7 +132,10 @@ async def _labelling(
     settings, task = job.settings, job.task
     if staffing is not None:
         async with Fetcher(settings.fetch) as fetcher, staffed(settings, staffing, job) as pool:
-            yield _Labelling(labels=pool, fingerprint=await pool.start(), fetcher=fetcher)
+            labels_with = await pool.start()
+            yield _Labelling(
+                labels=pool, fingerprint=labels_with, fetcher=fetcher, most_workers=lambda: pool.most_workers
+            )
         return
     async with loading(settings, task) if models is None else nullcontext(models) as models:
         loaded = await models()

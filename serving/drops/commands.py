@@ -39,6 +39,13 @@ SOME_FAILED, INTERRUPTED = 3, 130  # exit statuses; 0 when all is done, 1 (main'
 runs_app = typer.Typer(no_args_is_help=True, help="Runs over drops: how they came out, and what of them failed.")
 
 T = TypeVar("T")
+Workers = Annotated[
+    str | None,
+    typer.Option(help="Processes that label: a number, or auto for what the cluster holds.", show_default=False),
+]
+Cluster = Annotated[
+    str | None, typer.Option(help="A Ray cluster's address for the workers; else they run here.", show_default=False)
+]
 RunId = Annotated[str, typer.Argument(help="The run's id, as 'prelabel runs list' shows it.", show_default=False)]
 
 
@@ -61,14 +68,8 @@ def annotate(
     root: Annotated[
         list[Path] | None, typer.Option(help="A further folder that a manifest's files may lie in.")
     ] = None,
-    workers: Annotated[
-        str | None,
-        typer.Option(help="Processes that label: a number, or auto for what the cluster holds.", show_default=False),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="A Ray cluster's address for the workers; else they run here.", show_default=False),
-    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Label a sample of 32 and say what the drop would come to.")
     ] = False,
@@ -77,13 +78,16 @@ def annotate(
 ) -> None:
     """Label every item of a drop; write results, a report, and the review queue.
 
-    That is done in this process, or by --workers on this machine's GPUs or a --cluster.
+    That is done in this process, or by --workers on this machine or on a --cluster; one is as large as the models'
+    cards say (num_cpus, num_gpus), with a whole GPU where they say nothing of it.
     Killed at any moment, it goes on with --resume: nothing is lost and nothing stored twice. Ctrl-C once ends it after
     the batches in flight, twice at once. The exit status is 0 when every item has a pre-label, 3 when some failed, 130
     when it was stopped.
     """
     order = _order(drop, task, out, kind, root or [])
     if is_dry:
+        if (workers, cluster, resume) != (None, None, None):
+            raise ConfigError("a dry run measures this process; leave out --workers, --cluster and --resume")
         _tell_estimate(configuration.load(config), order, as_json=as_json)
         return
     staffing = _staffing(workers, cluster)
@@ -91,7 +95,8 @@ def annotate(
     status = finished.manifest.status
     if as_json:
         remarks = asdict(finished.manifest.remarks)
-        event(screen, "finished", **figures(finished.progress), **remarks, run=finished.manifest.run, status=status)
+        facts = figures(finished.progress) | remarks | {"workers": finished.workers}
+        event(screen, "finished", **facts, run=finished.manifest.run, status=status)
     else:
         _tell(finished)
     if status != "done":
@@ -220,10 +225,12 @@ def list_errors(
 def redrive(
     run_id: RunId,
     code: Annotated[list[str], typer.Option(help="Items that failed with this code; may be repeated.")],
+    workers: Workers = None,
+    cluster: Cluster = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try the items of a run again that failed with a code, and go on with the run.
+    """Try the items of a run again that failed with a code, and go on with the run, here or by workers.
 
     A run that was posted waits for its service.
     """
@@ -236,18 +243,20 @@ def redrive(
     run, again = with_store(config, drive)
     notes.print(f"{again} items of run {run_id} are tried again{' by its service' if run.is_posted else ''}")
     if again and not run.is_posted:
-        annotate(resume=run_id, config=config, as_json=as_json)
+        annotate(resume=run_id, workers=workers, cluster=cluster, config=config, as_json=as_json)
 
 
 @runs_app.command("stop")
 def stop(run_id: RunId, config: Config = None) -> None:
     """End a run after the batches in flight; what is done is kept, and it can be resumed."""
 
-    async def ask(store: Store) -> None:
+    async def ask(store: Store) -> Run:
         await Drops(store).stop(run_id)
+        return await store.run(run_id)
 
-    with_store(config, ask)
-    notes.print(f"run {run_id} ends after the batches in flight")
+    run = with_store(config, ask)
+    ends = f"is {run.status}" if run.is_over else "ends after the batches in flight, if anybody works on it"
+    notes.print(f"run {run_id} {ends}")
 
 
 def _order(drop: str | None, task: str | None, out: Path | None, kind: str | None, roots: list[Path]) -> Order | None:

@@ -77,16 +77,22 @@ async def find(store: Store, order: Order | None, resume: str | None) -> tuple[O
         resume: a run's id; "auto" for the one that the order's folder holds.
 
     Raises:
-        ConfigError: there is neither an order nor a run, or the folder holds a run that is not finished.
+        ConfigError: there is neither an order nor a run, or both; the folder holds a run that is not finished, or one
+            over another drop.
         NotFoundError: there is no such run.
     """
     if resume is not None and resume != AUTO:
+        if order is not None:
+            raise ConfigError(f"run '{resume}' has its drop, task and folder already; give --resume alone")
         run = await store.run(resume)
         return Order.of(run), run
     if order is None:
         raise ConfigError("there is nothing to label; give a drop, --task and --out, or --resume RUN")
     run = await _held_by(store, order.out)
-    if run is None or resume == AUTO:
+    if run is None:
+        return order, None
+    if resume == AUTO:
+        check_same(order, run)
         return order, run
     if run.status != "done":
         raise ConfigError(
@@ -96,11 +102,25 @@ async def find(store: Store, order: Order | None, resume: str | None) -> tuple[O
     return order, None
 
 
+def check_same(order: Order, run: Run) -> None:
+    """Make sure that an order is the one that a run was begun with.
+
+    Raises:
+        ConfigError: it is another.
+    """
+    began = (run.source or {}) | {"task": run.task}
+    now = order.as_source() | {"task": order.task}
+    if differs := [name for name in ("drop", "task", "named_kind") if began.get(name) != now.get(name)]:
+        said = ", ".join(f"{name} '{began.get(name, '')}'" for name in differs)
+        raise ConfigError(f"{order.out} holds run '{run.id}' over {said}; give that, or name another folder")
+
+
 def check_unchanged(run: Run, *, source: Mapping[str, str], fingerprint: Mapping[str, str]) -> None:
     """Make sure that a run goes on with what it began with.
 
     Raises:
-        ConfigError: the source, a model, its configuration or the policy is another one now; the message says which.
+        ConfigError: the source, a model, the policy, the rules or the ontology is another one now; the message says
+            which.
     """
     if changed := changes(run, source=source, fingerprint=fingerprint):
         raise ConfigError(
@@ -110,8 +130,8 @@ def check_unchanged(run: Run, *, source: Mapping[str, str], fingerprint: Mapping
 
 
 def changes(run: Run, *, source: Mapping[str, str], fingerprint: Mapping[str, str]) -> list[str]:
-    """The names of what is another now than when the run began: of its source, as long as that is read, and its models,
-    their configuration and the policy."""
+    """The names of what is another now than when the run began: of its source, as long as that is read, and of what
+    labels it (serving/drops/fingerprint.py)."""
     began = (run.source or {}) | (run.fingerprint or {})
     now = {**source, **fingerprint}
     if run.is_listed:

@@ -27,7 +27,9 @@ from serving.settings import Settings
 
 _ROWS_PER_SHARD = 100_000
 # Failures of items that were not opened, or must not be: their files are not shown either.
-_UNOPENED = frozenset({"blocked_url", "too_large", "not_found", "fetch_failed", "invalid_item", "invalid_entry"})
+_UNOPENED = frozenset(
+    {"blocked_url", "too_large", "not_found", "fetch_failed", "unreachable", "invalid_item", "invalid_entry"}
+)
 
 
 async def write_output(

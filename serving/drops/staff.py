@@ -7,16 +7,18 @@ import logging
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
+from models.card import ModelCard
 from models.errors import ConfigError
 from pipelines.sources.source import Source
 from pipelines.store.listing import Listing
 from pipelines.store.store import Store
 from pipelines.store.values import Run
+from pipelines.workers.needs import Needs
 from pipelines.workers.pool import Crew, WorkerPool
 from serving.drops.labeller import Job, Labeller
 from serving.local_cluster import local_cluster
@@ -25,7 +27,7 @@ from serving.settings import Settings
 
 LOCAL = "local"
 _ANSWER_S = 5.0
-_FEW = 1_000  # items, which a model has labelled before a cluster has started
+_FEW = 1_000  # items, which a quick model has labelled before a cluster has started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,9 @@ class Staffing:
     """How many workers label a drop, and where.
 
     ``workers`` is the most there may be; None for as many as the cluster's nodes have room for, which is asked again as
-    nodes join and leave. ``cluster`` is the address of a Ray cluster, as ray.init takes it, or "local" for a new one on
-    this machine.
+    nodes join and leave. A worker reserves the processors and GPUs of its task's cards, and a whole GPU where the cards
+    name no share of one and the cluster has GPUs. ``cluster`` is the address of a Ray cluster, as ray.init takes it, or
+    "local" for a new one on this machine.
     """
 
     workers: int | None = None
@@ -42,12 +45,12 @@ class Staffing:
 
 
 async def needed(staffing: Staffing | None, store: Store, run: Run | None, source: Source) -> Staffing | None:
-    """The workers, unless a drop is so small that it is done before a cluster of this machine has started.
+    """The workers, unless nobody said how many and a drop is so small that a cluster of this machine is not worth it.
 
     Args:
         run: what is gone on with; where its listing is complete, the source is not looked at.
     """
-    if staffing is None or staffing.cluster != LOCAL:
+    if staffing is None or staffing.workers is not None or staffing.cluster != LOCAL:
         return staffing
     if run is not None and run.is_listed:
         items = await Listing(store).count(run.id)
@@ -64,20 +67,29 @@ async def staffed(settings: Settings, staffing: Staffing, job: Job) -> AsyncIter
         ConfigError: no cluster answers, or its nodes cannot reach the store.
     """
     cards = [settings.cards[model] for model in settings.tasks[job.task]]
-    cpus, gpus = sum(card.num_cpus for card in cards), sum(card.num_gpus for card in cards)
     batch_items = min(card.limits.max_items for card in cards)
-    with _joined(staffing, cpus=math.ceil(cpus * (staffing.workers or 1))):
-        from pipelines.workers.nodes import Needs, check_store, room_for
+    with _joined(staffing, cpus=math.ceil(sum(card.num_cpus for card in cards) * (staffing.workers or 1))):
+        from pipelines.workers.nodes import check_store, has_gpus, room_for
         from pipelines.workers.ray_worker import RayWorker
 
         check_store(is_embedded=settings.store.url is None)
-        needs = Needs(cpus=cpus, gpus=gpus)
+        needs = needs_of(cards, has_gpus=has_gpus())
+        if staffing.cluster == LOCAL and not room_for(needs):
+            raise ConfigError(f"a worker needs {needs}, and this machine has less; name a cluster, or change the cards")
         crew = Crew(most=lambda: staffing.workers or room_for(needs), batch_items=batch_items)
         pool = WorkerPool(lambda: RayWorker(Labeller, needs, job), crew)
         try:
             yield pool
         finally:
             await pool.close()
+
+
+def needs_of(cards: Sequence[ModelCard], *, has_gpus: bool) -> Needs:
+    """What a worker with these models reserves on its node."""
+    gpus = sum(card.num_gpus for card in cards)
+    if not gpus and has_gpus and any(card.device != "cpu" for card in cards):
+        gpus = 1.0  # else all workers of a node would share its first one
+    return Needs(cpus=sum(card.num_cpus for card in cards), gpus=gpus)
 
 
 @contextmanager

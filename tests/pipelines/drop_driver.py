@@ -123,8 +123,11 @@ class Drop:
     log: Path
     pass_s: float
 
+    driver: int
+
     def note(self, pid: int) -> None:
-        with self.log.with_suffix(".pids").open("a") as file:
+        """Say who works for this driver."""
+        with self.log.with_suffix(f".{self.driver}").open("a") as file:
             file.write(f"{pid}\n")
 
     def labels(self, flow: Flow, store: Store) -> FlowLabels:
@@ -157,7 +160,7 @@ async def labels_here(drop: Drop, store: Store) -> AsyncIterator[Labels]:
 
 @asynccontextmanager
 async def labels_of_workers(drop: Drop, *, workers: int) -> AsyncIterator[Labels]:
-    from pipelines.workers.nodes import Needs
+    from pipelines.workers.needs import Needs
     from pipelines.workers.ray_worker import RayWorker
 
     needs = Needs(cpus=1.0, gpus=0.0)
@@ -194,7 +197,7 @@ async def drive(drop: Drop, folder: Path, *, workers: int) -> None:
 def main() -> None:
     folder, run_id, manifest, log, workers, nodes = sys.argv[1:]
     with embedded_postgres(Path(folder)) as url, cluster(int(workers), nodes=int(nodes), log=Path(log)):
-        drop = Drop(url, run_id, Path(manifest), Path(log), _SLOW_PASS_S if int(nodes) > 1 else _PASS_S)
+        drop = Drop(url, run_id, Path(manifest), Path(log), _SLOW_PASS_S if int(nodes) > 1 else _PASS_S, os.getpid())
         asyncio.run(drive(drop, Path(folder), workers=int(workers)))
 
 

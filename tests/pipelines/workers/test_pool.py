@@ -207,6 +207,20 @@ async def test_workers_that_cannot_start_end_the_run() -> None:
     assert len(site.hired) == 3
 
 
+async def test_workers_that_cannot_start_do_not_end_the_run_while_another_works() -> None:
+    site = Site(dies_at_start=lambda number: 0 < number < 8, gate=asyncio.Event())
+
+    async with a_pool(site, most=4) as pool:
+        await pool.start()
+        working = [asyncio.create_task(pool.label(request)) for request in requests(60)]
+        await settled(lambda: len(site.hired) >= 8)
+        assert site.gate is not None
+        site.gate.set()
+        outcomes = await asyncio.wait_for(asyncio.gather(*working), 30)
+
+    assert codes(outcomes) == {"done": 60}
+
+
 async def test_a_worker_that_dies_while_it_starts_is_replaced() -> None:
     site = Site(dies_at_start=lambda number: number == 0)
 
@@ -237,8 +251,8 @@ async def test_a_worker_that_has_nothing_to_do_leaves_and_another_comes_when_nee
         hired = len(site.hired)
         outcomes = await label_all(pool, requests(60))
 
-    assert hired == 2
-    assert len(site.hired) == 3
+    assert hired >= 2
+    assert len(site.hired) > hired
     assert codes(outcomes) == {"done": 60}
 
 

@@ -7,14 +7,17 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from models.errors import ConfigError, ModelError
@@ -220,10 +223,77 @@ def test_a_run_does_not_go_on_with_another_model(tmp_path: Path, environment: di
     assert "sentence-tagger@1" in str(answer.exception)
 
 
+def test_a_run_does_not_go_on_with_other_weights_labels_or_precision_under_the_same_name(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    weights = Path(shutil.copytree(DROP.parent / "weights" / "ner", tmp_path / "weights"))
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."})
+    config = a_configuration(tmp_path, weights=weights)
+    first, *_ = events(annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out", "--config", config))
+
+    def resumed() -> Result:
+        return annotate(environment, "--resume", first["run"], "--config", config)
+
+    as_begun = resumed()
+    a_configuration(tmp_path, weights=weights, more="labels: {date: when},")
+    with_labels = resumed()
+    a_configuration(tmp_path, weights=weights)
+    parameters = load_file(weights / "model.safetensors")
+    parameters["classifier.bias"] += 0.001
+    save_file(parameters, weights / "model.safetensors", metadata={"format": "pt"})
+    with_weights = resumed()
+
+    assert as_begun.exit_code == 0, as_begun.output
+    for answer in (with_labels, with_weights):
+        assert isinstance(answer.exception, ConfigError)
+        assert "tagger@1 changed since it began" in str(answer.exception)
+
+
+def test_a_folder_with_a_run_over_another_drop_is_not_gone_on_with(tmp_path: Path, environment: dict[str, str]) -> None:
+    drop = a_drop(tmp_path / "drop", {"a.txt": "Ada Varga moved to Lisbon."})
+    other = a_drop(tmp_path / "other", {"b.txt": "Nobody there."})
+    first, *_ = events(annotate(environment, drop, "--task", "ner", "--out", tmp_path / "out"))
+
+    automatic = annotate(environment, other, "--task", "ner", "--out", tmp_path / "out", "--resume", "auto")
+    by_id = annotate(environment, other, "--task", "ner", "--out", tmp_path / "out", "--resume", first["run"])
+
+    assert isinstance(automatic.exception, ConfigError)
+    assert f"over drop '{drop}'" in str(automatic.exception)
+    assert isinstance(by_id.exception, ConfigError)
+    assert "give --resume alone" in str(by_id.exception)
+
+
+def test_a_command_that_is_killed_goes_on_with_what_is_pending(tmp_path: Path, environment: dict[str, str]) -> None:
+    drop = a_drop(tmp_path / "drop", {f"{n:04}.txt": f"Ada Varga bought {n} books." for n in range(2_000)})
+    command = ["annotate", str(drop), "--task", "ner", "--out", str(tmp_path / "out"), "--resume", "auto", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "serving.cli", *command], stdout=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        assert process.stdout is not None
+        started, *_ = (json.loads(line) for line in takewhile(_is_early, process.stdout))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+    *_, finished = events(run.invoke(cli.app, command, env=environment))
+
+    assert (finished["run"], finished["status"]) == (started["run"], "done")
+    assert (finished["labels"] + finished["nothing_found"], finished["failed"]) == (2_000, 0)
+    assert 0 < finished["stored"] < 2_000
+    results = [result.id for result in parquet.read(tmp_path / "out")]
+    assert len(results) == len(set(results)) == 2_000
+
+
+def _is_early(line: str) -> bool:
+    """Whether an event says that nothing is stored yet."""
+    return not json.loads(line).get("stored")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ([], ConfigError, "nothing to label"),
+        (["drop", "--task", "ner", "--out", "o", "--dry-run", "--workers", "2"], ConfigError, "leave out --workers"),
+        (["--resume", "auto", "--workers", "none"], ConfigError, "a number from 1, or auto; got 'none'"),
         (["drop"], ConfigError, "give all of"),
         (["drop", "--task", "sums", "--out", "o"], ConfigError, "unknown task 'sums'"),
         (["nowhere", "--task", "ner", "--out", "o"], ConfigError, "nowhere"),
@@ -265,12 +335,14 @@ def _interrupted(drop: Path, out: Path, environment: dict[str, str]) -> tuple[di
     return first, last, process.returncode
 
 
-def a_configuration(folder: Path, *, max_queue: int) -> Path:
-    """The demo's tagger behind a queue of few items, as a configuration file."""
+def a_configuration(
+    folder: Path, *, max_queue: int = 256, weights: Path = DROP.parent / "weights" / "ner", more: str = ""
+) -> Path:
+    """The demo's tagger, or other weights for it, as a configuration file; ``more`` goes into its card."""
     file = folder / "prelabel.yaml"
     file.write_text(f"""
 models:
-  - {{name: tagger, task: ner, adapter: token_classification, weights: {DROP.parent / "weights" / "ner"},
+  - {{name: tagger, task: ner, adapter: token_classification, weights: {weights}, {more}
      limits: {{max_queue: {max_queue}}}}}
 tasks: {{ner: [tagger]}}
 policies: {{ner: {{queue: texts, accept_score: 0.8}}}}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
 from pipelines.store.listing import Listing
 from pipelines.store.store import Store
-from serving.drops.staff import Staffing, needed
+from pipelines.workers.needs import Needs
+from serving.drops.staff import Staffing, needed, needs_of
 from serving.ray_flags import COMMON
+from serving.settings import load
 
 COUNTED = ("listed", "labels", "nothing_found", "failed", "accepted", "review", "status")
 ITEMS = 1_100  # more than one process does before a cluster has started
@@ -80,6 +83,7 @@ def test_workers_label_a_drop_as_one_process_does(manifest: Path, tmp_path: Path
         there = annotated(manifest, tmp_path / "there", postgres_url, "--cluster", address)
 
     for status, last, results in (here, there):
+        assert last["workers"] > by_one["workers"] == 0
         assert status == alone
         assert {key: last[key] for key in COUNTED} == {key: by_one[key] for key in COUNTED}
         for one, other in zip(ones, results, strict=True):
@@ -115,12 +119,13 @@ async def test_a_small_drop_starts_no_cluster_unless_one_is_named(
     manifest: Path, tmp_path: Path, postgres_url: str
 ) -> None:
     small = a_manifest(tmp_path / "small.jsonl", [{"id": "a", "text": "Ada"}])
-    here, there = Staffing(workers=2), Staffing(cluster="10.0.0.1:6379")
+    here, there, two = Staffing(), Staffing(cluster="10.0.0.1:6379"), Staffing(workers=2)
 
     async with Store.open(postgres_url, is_current=True) as store:
         assert await needed(here, store, None, a_source(manifest)) is here
         assert await needed(here, store, None, a_source(small)) is None
         assert await needed(there, store, None, a_source(small)) is there
+        assert await needed(two, store, None, a_source(small)) is two  # who names a number gets it
         assert await needed(None, store, None, a_source(manifest)) is None
 
 
@@ -136,6 +141,19 @@ async def test_a_run_whose_listing_is_complete_does_not_need_its_source(
         async with drops.hold("r", worker="w") as attempt:
             await listing.add("r", list(enumerate(a_source(manifest).entries())), task="ner", attempt=attempt)
             await listing.finish("r", attempt=attempt)
-        staffing = Staffing(workers=2)
+        staffing = Staffing()
 
         assert await needed(staffing, store, await store.run("r"), gone) is staffing
+
+
+def test_a_worker_reserves_what_its_cards_say_and_a_whole_gpu_where_they_say_nothing_of_it() -> None:
+    card = load("demo").cards["sentence-tagger"]
+    shared, on_cpu = replace(card, num_cpus=2.0, num_gpus=0.25), replace(card, num_gpus=0.0, device="cpu")
+
+    assert needs_of([shared, shared], has_gpus=True) == Needs(cpus=4.0, gpus=0.5)
+    assert needs_of([replace(card, num_cpus=2.0)], has_gpus=True) == Needs(cpus=2.0, gpus=1.0)
+    assert needs_of([replace(card, num_cpus=2.0)], has_gpus=False) == Needs(cpus=2.0, gpus=0.0)
+    assert needs_of([on_cpu], has_gpus=True).gpus == 0.0
+    assert Needs(cpus=2.0, gpus=0.25).fit({"CPU": 16.0, "GPU": 1.0, "memory": 1e9}) == 4
+    assert Needs(cpus=2.0, gpus=0.25).fit({"CPU": 16.0}) == 0
+    assert str(Needs(cpus=2.0, gpus=0.25)) == "2 processors and 0.25 GPUs"
