@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from models.errors import ModelError
@@ -13,20 +15,41 @@ from pipelines.types import Failed, Outcome
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0)  # before a full queue is tried again; then the item is failed for a while
 
 
+class Examination:
+    """Lets items that a replica has died with be labelled one at a time, and no other begin meanwhile.
+
+    All runs of a worker share one, for they share the replicas.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = asyncio.Event()
+        self.is_over.set()
+        self._suspects, self._turn = 0, asyncio.Lock()
+
+    @asynccontextmanager
+    async def of_one(self) -> AsyncIterator[None]:
+        """The turn of one item."""
+        self._suspects += 1
+        self.is_over.clear()
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._suspects -= 1
+            if not self._suspects:
+                self.is_over.set()
+
+
 class ServedLabels:
     """The Labels of a batch, as a service works on it.
 
     A full queue is waited for. What a replica had in hand when it died is labelled again, one item at a time and while
-    no other of the run is begun, so that the one which kills replicas fails alone and costs two of them. A model that
-    is stopped for good ends the run, for every other item would fail, too.
+    no other of the worker's runs is begun, so that the one which kills replicas fails alone and costs two of them. A
+    model that is stopped for good ends the run, for every other item would fail, too.
     """
 
-    def __init__(self, labels: Labels) -> None:
-        self._labels = labels
-        self._suspects = 0
-        self._examining = asyncio.Lock()
-        self._is_calm = asyncio.Event()
-        self._is_calm.set()
+    def __init__(self, labels: Labels, examination: Examination) -> None:
+        self._labels, self._examination = labels, examination
 
     @property
     def at_once(self) -> int:
@@ -38,7 +61,7 @@ class ServedLabels:
         Raises:
             ModelError: a model is stopped (model_stopped).
         """
-        await self._is_calm.wait()
+        await self._examination.is_over.wait()
         outcome = await self._with_room(request)
         if _code(outcome) == "worker_lost":
             outcome = await self._alone(request)
@@ -57,15 +80,8 @@ class ServedLabels:
 
     async def _alone(self, request: Request) -> Outcome:
         """Label an item that a replica has died with."""
-        self._suspects += 1
-        self._is_calm.clear()
-        try:
-            async with self._examining:
-                outcome = await self._with_room(request)
-        finally:
-            self._suspects -= 1
-            if not self._suspects:
-                self._is_calm.set()
+        async with self._examination.of_one():
+            outcome = await self._with_room(request)
         return _killer(outcome) if _code(outcome) == "worker_lost" and isinstance(outcome, Failed) else outcome
 
 

@@ -24,7 +24,7 @@ from serving.drops.orders import changes
 from serving.drops.pace import at_once_of_run
 from serving.process import this_process
 from serving.runs.posted_drop import PostedDrop
-from serving.runs.served_labels import ServedLabels
+from serving.runs.served_labels import Examination, ServedLabels
 from serving.service import DeployedModels
 from serving.settings import Settings
 
@@ -38,7 +38,7 @@ class RunWorker:
     """Takes runs out of the store, ``server.max_runs`` at a time, and labels them by the deployed models.
 
     It takes those that wait, and those that have lost their worker, wherever that was. Killed at any moment, or stopped
-    with the service, it leaves its runs to whoever looks next. A run goes on only with the models, configuration and
+    with the service, it leaves its runs to whoever looks next. A run goes on only with the models, rules and
     policy that it began with, else it fails and says why; while its models do not answer, it waits.
     """
 
@@ -47,6 +47,7 @@ class RunWorker:
     ) -> None:
         self._settings, self._models, self._flow, self._look_s = settings, models, flow, look_s
         self._store, self._posted = store, PostedRuns(store)
+        self._examination = Examination()
         self._working = set[str]()  # also what a database that was down does not know any more
 
     async def work(self) -> None:
@@ -137,7 +138,7 @@ class RunWorker:
             drop.task,
             source=source,
             store=self._store,
-            labels=ServedLabels(labels),
+            labels=ServedLabels(labels, self._examination),
             attempt=run.attempt,
             patience_s=self._settings.store.patience_s,
         )

@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.types import Item
 from pipelines.prelabel import Request
 from pipelines.types import Failed, Outcome
-from serving.runs.served_labels import ServedLabels
+from serving.runs.served_labels import Examination, ServedLabels
 from tests.pipelines.builders import a_failed, a_labelled, an_item
 
 
@@ -55,7 +55,7 @@ def failed(item: Item, code: str) -> Failed:
 
 async def label(replica: Replica, *item_ids: str) -> dict[str, str]:
     """What became of each item: its failure's code, or "labels"."""
-    labels = ServedLabels(replica)
+    labels = ServedLabels(replica, Examination())
     items = [an_item(item_id, text=item_id) for item_id in item_ids]
     outcomes = await asyncio.gather(*(labels.label(Request(item=item, task="ner")) for item in items))
     codes = (outcome.failure.code if isinstance(outcome, Failed) else "labels" for outcome in outcomes)
@@ -95,3 +95,21 @@ async def test_other_failures_are_left_to_the_run() -> None:
 async def test_a_stopped_model_ends_the_run() -> None:
     with pytest.raises(ModelError, match="a message"):
         await label(Replica(code_of=lambda item_id, times: "model_stopped"), "a")
+
+
+async def test_another_runs_killer_costs_no_item_of_this_one() -> None:
+    replica, examination = Replica(killers=frozenset({"poison"})), Examination()
+    runs = {name: ServedLabels(replica, examination) for name in ("a", "b")}
+    items = {"a": ["poison", "a1", "a2"], "b": ["b1", "b2", "b3"]}
+
+    outcomes = await asyncio.gather(
+        *(
+            runs[name].label(Request(item=an_item(item_id, text=item_id), task="ner"))
+            for name, item_ids in items.items()
+            for item_id in item_ids
+        )
+    )
+
+    assert replica.deaths == 2
+    failures = {one.item.id: one.failure.code for one in outcomes if isinstance(one, Failed)}
+    assert failures == {"poison": "model_failed"}

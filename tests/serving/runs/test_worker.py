@@ -167,12 +167,13 @@ async def test_a_run_that_is_stopped_ends_within_the_batches_in_flight_and_keeps
 
     async with working(settings, models):
         await models.waits.wait()
-        in_flight = models.seen.total() - models.done
+        seen = models.seen.total()
         answers = [await client.delete(f"/v1/runs/{run_id}") for _ in range(2)]
         run = await until_over(client, run_id)
     after = await client.delete(f"/v1/runs/{run_id}")
 
-    assert 0 < in_flight <= at_once_of_run(settings, "ner")
+    looks = 20  # at most, of a tenth of a second, until the worker has seen that it shall end
+    assert models.seen.total() - seen <= looks * at_once_of_run(settings, "ner") < 2_900
     assert [(answer.status_code, answer.json()["is_stopping"]) for answer in answers] == [(202, True)] * 2
     assert (run["status"], run["is_stopping"], after.status_code) == ("cancelled", False, 200)
     assert 100 < run["labels"] < 3_000
@@ -227,7 +228,7 @@ async def test_a_run_over_a_manifest_that_has_changed_does_not_go_on(
         failed = await until_over(client, run_id)
 
     assert (failed["status"], models.seen.total()) == ("failed", 0)
-    assert "size changed since it began" in failed["reason"] or "mtime_ns, size changed" in failed["reason"]
+    assert "size changed since it began" in failed["reason"]
 
 
 async def test_a_drop_that_is_gone_when_its_turn_comes_fails_the_run_with_the_reason(
