@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import signal
+import sys
 import threading
+import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -41,6 +46,30 @@ def main() -> None:
         notes.print(f"[bold red]error[/] [dim]{err.code}[/]  ", end="")
         notes.print(err.message, markup=False, highlight=False)
         raise SystemExit(1) from err
+
+
+def run() -> NoReturn:
+    """Run the command line as a process, and end that with the command's exit status.
+
+    Once in some hundred commands a library that torch brings aborted the process as it ended, when all was done
+    ("terminate called without an active exception", torch 2.15), and so changed its exit status. What Python has to do
+    at the end is done; the libraries' own destructors are left out.
+    """
+    status: object = 0
+    try:
+        main()
+    except SystemExit as err:
+        status = err.code
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
 
 
 @app.callback()
@@ -179,4 +208,4 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()

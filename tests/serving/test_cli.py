@@ -52,6 +52,16 @@ def test_an_expected_failure_is_a_sentence_and_ends_with_one(
     assert "no configuration at nowhere.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("arguments", "status"), [(["models", "list"], 0), (["models", "list", "--config", "no"], 1)])
+def test_a_process_ends_with_its_commands_status_once_all_is_done(arguments: list[str], status: int) -> None:
+    program = "import atexit, sys; atexit.register(print, 'last words'); from serving import cli; cli.run()"
+
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == status
+    assert ended.stdout.endswith("last words\n")
+
+
 def test_the_demo_models_are_as_locked() -> None:
     listed = json.loads(run.invoke(cli.app, ["models", "list", "--config", "demo", "--json"]).stdout)
 
