@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -65,6 +66,7 @@ def _cluster(settings: Settings) -> Iterator[None]:
     with local_cluster(num_cpus=max(os.cpu_count() or 1, reserved)):
         from ray import serve
 
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # to which the import has another opinion
         _end_in_order()  # Ray has put its own handler there, which aborts the process while PostgreSQL runs on
         try:
             serve.start(http_options=_http_options(settings.server), logging_config=LOGGING)

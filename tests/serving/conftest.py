@@ -62,6 +62,7 @@ def served(config: dict[str, Any], folder: Path) -> Iterator[Served]:
         process = subprocess.Popen([PRELABEL, "serve"], cwd=folder, stdout=log, stderr=log)
         try:
             _wait(process, f"http://127.0.0.1:{port}/readyz", folder / "log")
+            assert "INFO" not in (folder / "log").read_text()  # what it says is for its user, and not Ray Serve's
             yield Served(process=process, address=f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
