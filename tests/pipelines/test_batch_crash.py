@@ -166,7 +166,7 @@ def test_kills_at_any_moment_lose_nothing_and_store_nothing_twice(
 ) -> None:
     chance, log, run_id = random.Random(SEED + number), tmp_path / "log", f"killed-{number}"
     kills = Counter[str]()
-    moments = sorted(chance.sample(range(50, ITEMS - 300), 10))  # of the texts that went through the model
+    moments = sorted(chance.sample(range(50, ITEMS - 100), 10))  # of the texts that went through the model
     order = chance.sample([victim for victim, count in victims.items() for _ in range(count)], 10)
 
     while moments:
