@@ -167,7 +167,8 @@ async def _label(request: Request, flow: Flow, urgency: Urgency) -> Labelled:
     card = _task_card(item, task, flow.tasks)
     content = await _with_digest(await flow.fetcher.fetch(item))
     pre_label = await _known(item, content, flow) or await _computed(request, card, content, flow, urgency)
-    return Labelled(item=item, task=task, pre_label=pre_label, decision=flow.policies[task].decide(task, pre_label))
+    decision = flow.policies[task].decide(item, task, pre_label)
+    return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
 
 
 async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:

@@ -72,7 +72,10 @@ class Decision:
 
     accept: taken as it is. audit: taken, and checked by a human without their knowing. review: a human corrects it.
     scratch: a human starts without it. ``queue`` names the review queue; None for accept. ``propensity`` is the
-    probability that a human sees the item, ``draw`` the random number in [0, 1) that decided.
+    probability that a human sees the item, ``draw`` the random number in [0, 1) that decided. Of every item, whatever
+    its score, the same share is drawn for the random sample that certificates and calibrations stand on:
+    ``uniform_rate`` is that share where this item was drawn, else None. ``is_blind`` says that the reviewer must not
+    see the pre-label.
     """
 
     route: Route
@@ -82,6 +85,8 @@ class Decision:
     threshold: float | None
     propensity: float
     draw: float | None
+    is_blind: bool = False
+    uniform_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

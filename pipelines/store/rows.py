@@ -52,6 +52,8 @@ DECISION_COLUMNS = (
     decisions.c.threshold,
     decisions.c.propensity,
     decisions.c.draw,
+    decisions.c.is_blind,
+    decisions.c.uniform_rate,
 )
 REVIEW_COLUMNS = tuple(column.label(f"review_{column.key}") for column in reviews.c)
 
@@ -173,6 +175,8 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
 
 def decision_row(decision: Decision) -> Row:
     _must_be_share("propensity", decision.propensity)
+    if decision.uniform_rate is not None:
+        _must_be_share("uniform_rate", decision.uniform_rate)
     for name, value in (("threshold", decision.threshold), ("draw", decision.draw)):
         if value is not None and value != value:
             raise ValueError(f"wanted a number as {name}; got {value}")
@@ -184,6 +188,8 @@ def decision_row(decision: Decision) -> Row:
         "threshold": _number(decision.threshold),
         "propensity": decision.propensity,
         "draw": _number(decision.draw),
+        "is_blind": decision.is_blind,
+        "uniform_rate": decision.uniform_rate,
     }
 
 
@@ -208,6 +214,7 @@ def review_task_row(labelled: Labelled) -> Row:
     return {
         "queue": storable(labelled.decision.queue or "default"),
         "priority": max(labelled.pre_label.uncertainty.values(), default=1.0),
+        "is_blind": labelled.decision.is_blind,
     }
 
 

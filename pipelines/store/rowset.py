@@ -32,9 +32,9 @@ _PRELABELS = (
 )
 _DECISIONS = insert_rows(
     *(decisions, "prelabel_id", "route", "queue", "reason"),
-    *("policy_id", "threshold", "propensity", "draw"),
+    *("policy_id", "threshold", "propensity", "draw", "is_blind", "uniform_rate"),
 )
-_REVIEW_TASKS = insert_rows(review_tasks, "prelabel_id", "queue", "priority")
+_REVIEW_TASKS = insert_rows(review_tasks, "prelabel_id", "queue", "priority", "is_blind")
 _FAILURES = insert_rows(failures, "run_id", "item_id", "task", "code", "message", "attempts", "retry_s")
 _FAILURES = _FAILURES.on_conflict_do_update(
     constraint="failures_key",

@@ -127,6 +127,46 @@ decisions = Table(
     Column("threshold", Double),
     Column("propensity", Double, nullable=False),
     Column("draw", Double),
+    Column("is_blind", Boolean, nullable=False, server_default="false"),
+    Column("uniform_rate", Double),
+)
+Index("decisions_drawn", decisions.c.prelabel_id, postgresql_where=decisions.c.uniform_rate.is_not(None))
+Index("decisions_by_policy", decisions.c.policy_id, decisions.c.prelabel_id)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("content", JSONB, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("calibration_id", Text, ForeignKey("calibrations.id")),
+    Column("content", JSONB, nullable=False),
+    Column("evidence", JSONB, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    UniqueConstraint("task", "round", name="policies_round"),
+)
+
+# What happened to a task's policy; the last event says what is in force.
+policy_events = Table(
+    "policy_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("task", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("policy_id", Text, ForeignKey("policies.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Index("policy_events_of_task", "task", "id"),
 )
 
 failures = Table(
@@ -154,6 +194,8 @@ review_tasks = Table(
     Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), nullable=False),
     Column("queue", Text, nullable=False),
     Column("priority", Double, nullable=False),
+    Column("is_blind", Boolean, nullable=False, server_default="false"),
+    Column("stream", Text, nullable=False, server_default="routed"),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("expiries", Integer, nullable=False, server_default="0"),

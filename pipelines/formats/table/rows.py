@@ -65,7 +65,9 @@ def results(batch: pa.RecordBatch) -> Iterator[Result]:
             uncertainty=uncertainty,
             signals=signals,
             size_hw=None if size_hw[0] is None else size_hw,
-            decision=None if decision["route"] is None else Decision(**decision),
+            decision=None
+            if decision["route"] is None
+            else Decision(**decision | {"is_blind": bool(decision["is_blind"])}),
             provenance=None if provenance["model"] is None else Provenance(**provenance, chain=tuple(chain)),
             error=None if error["code"] is None else Failure(**error),
         )

@@ -80,6 +80,8 @@ SCHEMA = pa.schema(
         ("threshold", pa.float64()),
         ("propensity", pa.float64()),
         ("draw", pa.float64()),
+        ("is_blind", pa.bool_()),  # whether a reviewer must not see the pre-label
+        ("uniform_rate", pa.float64()),  # of the random sample that the item was drawn into; null where it was not
         ("decision_policy_id", pa.string()),
         # Why the item failed; null where it did not.
         ("error_code", pa.string()),
@@ -116,6 +118,8 @@ OF_DECISION: Mapping[str, str] = {
     "threshold": "threshold",
     "propensity": "propensity",
     "draw": "draw",
+    "is_blind": "is_blind",
+    "uniform_rate": "uniform_rate",
     "policy_id": "decision_policy_id",
 }
 OF_ERROR: Mapping[str, str] = {"code": "error_code", "message": "error_message"}

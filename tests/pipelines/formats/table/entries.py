@@ -118,6 +118,8 @@ decisions = st.builds(
     threshold=st.none() | numbers | st.sampled_from((math.inf, -math.inf)),
     propensity=numbers,
     draw=st.none() | numbers,
+    is_blind=st.booleans(),
+    uniform_rate=st.none() | numbers,
 )
 provenances = st.builds(
     Provenance,

@@ -77,6 +77,8 @@ def test_a_result_is_a_row_that_can_be_read_without_us() -> None:
         "threshold": 0.6,
         "propensity": 1.0,
         "draw": None,
+        "is_blind": False,
+        "uniform_rate": None,
         "decision_policy_id": "thresholds-1",
         "error_code": None,
         "error_message": None,
@@ -95,7 +97,7 @@ def test_a_result_is_a_row_that_can_be_read_without_us() -> None:
 
 
 def test_rows_of_before_the_rules_can_be_read() -> None:
-    new = ("findings", "more_findings", "unmapped", "rules_digest", "ontology_digest")
+    new = ("findings", "more_findings", "unmapped", "rules_digest", "ontology_digest", "is_blind", "uniform_rate")
     entry = Exported(result=a_result("a", an_annotation()), item=Item(id="a", media="image"))
     rows = batch([entry, entry]).drop_columns([*new])
 

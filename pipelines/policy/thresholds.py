@@ -1,4 +1,4 @@
-"""Decides what a human must look at, and says why."""
+"""Decides by fixed thresholds what a human must look at, and says why."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from models.types import Annotation, Prediction, Task
+from models.types import Annotation, Item, Prediction, Task
 from pipelines.types import Decision, PreLabel
 
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-class Policy(Protocol):
-    """What turns a pre-label into a decision."""
-
-    @property
-    def id(self) -> str: ...
-
-    def decide(self, task: Task, pre_label: PreLabel) -> Decision: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +47,10 @@ class ThresholdPolicy:
     def _id(self) -> str:
         return "thresholds-" + hashlib.sha256(_POLICY.dump_json(self)).hexdigest()[:12]
 
-    def decide(self, task: Task, pre_label: PreLabel) -> Decision:
+    def decide(self, item: Item, task: Task, pre_label: PreLabel) -> Decision:
         prediction = pre_label.prediction
         if not prediction.annotations:
-            return self._judge_absence(task, prediction)
+            return self._judge_absence(prediction)
         weakest = min(prediction.annotations, key=self._margin)
         threshold = self._threshold(weakest)
         if not weakest.score >= threshold:
@@ -79,7 +70,7 @@ class ThresholdPolicy:
             scored if count == 1 else f"{count} labels are good enough; the weakest, {scored}", threshold
         )
 
-    def _judge_absence(self, task: Task, prediction: Prediction) -> Decision:
+    def _judge_absence(self, prediction: Prediction) -> Decision:
         no_miss = prediction.signals.get("no_miss", 0.0)
         needs = self.accept_nothing_found
         if not no_miss >= needs:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.types import Annotation, Prediction, WholeItem
+from models.types import Annotation, Item, Prediction, WholeItem
 from pipelines.policy import ThresholdPolicy
 from pipelines.types import PreLabel, Provenance
 
+ITEM = Item(id="one", media="image", uri="file:///one.png")
 POLICY = ThresholdPolicy(
     queue="images", accept_score=0.6, labels={"cross": 0.8}, accept_no_miss=0.5, accept_nothing_found=0.7
 )
@@ -36,7 +37,7 @@ def a_pre_label(*scored: tuple[str, float], no_miss: float = 1.0) -> PreLabel:
 
 
 def test_an_item_is_accepted_when_its_weakest_label_clears_the_threshold() -> None:
-    decision = POLICY.decide("detection", a_pre_label(("circle", 0.9), ("square", 0.61)))
+    decision = POLICY.decide(ITEM, "detection", a_pre_label(("circle", 0.9), ("square", 0.61)))
 
     assert decision.route == "accept"
     assert decision.queue is None
@@ -44,21 +45,21 @@ def test_an_item_is_accepted_when_its_weakest_label_clears_the_threshold() -> No
 
 
 def test_a_weak_label_sends_its_item_to_review() -> None:
-    decision = POLICY.decide("detection", a_pre_label(("circle", 0.9), ("square", 0.59)))
+    decision = POLICY.decide(ITEM, "detection", a_pre_label(("circle", 0.9), ("square", 0.59)))
 
     assert (decision.route, decision.queue) == ("review", "images")
     assert decision.reason == "square #1 scored 0.59, below 0.60"
 
 
 def test_a_label_may_have_a_threshold_of_its_own() -> None:
-    decision = POLICY.decide("detection", a_pre_label(("circle", 0.65), ("cross", 0.75)))
+    decision = POLICY.decide(ITEM, "detection", a_pre_label(("circle", 0.65), ("cross", 0.75)))
 
     assert decision.route == "review"
     assert decision.threshold == 0.8
 
 
 def test_a_likely_miss_sends_the_item_to_review() -> None:
-    decision = POLICY.decide("detection", a_pre_label(("circle", 0.9), no_miss=0.3))
+    decision = POLICY.decide(ITEM, "detection", a_pre_label(("circle", 0.9), no_miss=0.3))
 
     assert decision.route == "review"
     assert "missing" in decision.reason
@@ -67,13 +68,13 @@ def test_a_likely_miss_sends_the_item_to_review() -> None:
 def test_nothing_found_is_accepted_only_when_the_model_is_sure_of_it() -> None:
     sure, unsure = a_pre_label(no_miss=0.75), a_pre_label(no_miss=0.65)
 
-    assert POLICY.decide("detection", sure).route == "accept"
-    assert POLICY.decide("detection", unsure).route == "review"
+    assert POLICY.decide(ITEM, "detection", sure).route == "accept"
+    assert POLICY.decide(ITEM, "detection", unsure).route == "review"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["circle", "cross"]), st.floats(0, 1)), max_size=6), st.floats(0, 1))
 def test_every_accepted_item_clears_every_threshold(scored: list[tuple[str, float]], no_miss: float) -> None:
-    decision = POLICY.decide("detection", a_pre_label(*scored, no_miss=no_miss))
+    decision = POLICY.decide(ITEM, "detection", a_pre_label(*scored, no_miss=no_miss))
 
     clears_all = all(score >= POLICY.labels.get(label, POLICY.accept_score) for label, score in scored)
     needed = POLICY.accept_no_miss if scored else POLICY.accept_nothing_found
@@ -88,16 +89,16 @@ def test_another_threshold_is_another_policy() -> None:
 def test_a_score_that_is_no_number_is_never_accepted() -> None:
     weak_and_none = a_pre_label(("circle", 0.9), ("square", float("nan")))
 
-    assert POLICY.decide("detection", weak_and_none).route == "review"
-    assert POLICY.decide("detection", a_pre_label(("circle", 0.9), no_miss=float("nan"))).route == "review"
-    assert POLICY.decide("detection", a_pre_label(no_miss=float("nan"))).route == "review"
+    assert POLICY.decide(ITEM, "detection", weak_and_none).route == "review"
+    assert POLICY.decide(ITEM, "detection", a_pre_label(("circle", 0.9), no_miss=float("nan"))).route == "review"
+    assert POLICY.decide(ITEM, "detection", a_pre_label(no_miss=float("nan"))).route == "review"
 
 
 def test_without_the_signal_that_it_asks_for_the_policy_accepts_nothing() -> None:
     pre_label = a_pre_label(("circle", 0.9))
     blind = replace(pre_label, prediction=replace(pre_label.prediction, signals={}))
 
-    decision = POLICY.decide("detection", blind)
+    decision = POLICY.decide(ITEM, "detection", blind)
 
     assert (decision.route, decision.reason) == ("review", "nothing says whether a label is missing")
-    assert replace(POLICY, accept_no_miss=0.0).decide("detection", blind).route == "accept"
+    assert replace(POLICY, accept_no_miss=0.0).decide(ITEM, "detection", blind).route == "accept"
