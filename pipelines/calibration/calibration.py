@@ -45,7 +45,7 @@ class Calibration:
 
     @cached_property
     def _id(self) -> str:
-        return "calibration-" + hashlib.sha256(_CALIBRATION.dump_json(self)).hexdigest()[:12]
+        return "calibration-" + hashlib.sha256(CALIBRATION.dump_json(self)).hexdigest()[:12]
 
     @property
     def n_labels(self) -> int:
@@ -79,7 +79,7 @@ class Calibration:
         return self.labels.describe(label) if self.labels else None
 
     def to_json(self) -> bytes:
-        return _CALIBRATION.dump_json(self)
+        return CALIBRATION.dump_json(self)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Calibration:
@@ -88,7 +88,7 @@ class Calibration:
         Raises:
             pydantic.ValidationError: it is none.
         """
-        return _CALIBRATION.validate_json(data)
+        return CALIBRATION.validate_json(data)
 
 
-_CALIBRATION = TypeAdapter(Calibration)  # built once: it costs milliseconds, and every decision names its calibration
+CALIBRATION = TypeAdapter(Calibration)  # built once: it costs milliseconds, and every decision names its calibration
