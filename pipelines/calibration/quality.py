@@ -29,7 +29,7 @@ def ece(
     """Expected calibration error: Σ_b share(b) · |mean probability(b) − share right(b)|.
 
     In [0, 1]; lower is better. It is biased upwards by chance: with n answers in all, calibrated probabilities give
-    about √(bins / n) / 3, so compare only numbers of equal n and bins.
+    up to 0.4 √(bins / n), so compare only numbers of equal n and bins.
 
     Args:
         binning: "width" for bins of equal width (Naeini et al. 2015; Guo et al. 2017, eq. 3), "mass" for bins of equal
