@@ -99,7 +99,7 @@ def _label_rows(fitted: LabelCalibration | None, judged: JudgedLabels | None) ->
     whole = Compared(
         before=judged.scores,
         after=fitted.apply(judged.labels, judged.scores),
-        is_right=judged.is_right,
+        is_right=np.asarray(judged.is_right, dtype=bool),
         weights=judged.weights,
         labels=judged.labels,
         ious=judged.ious,
@@ -134,7 +134,7 @@ def _item_row(fitted: ItemScore, judged: JudgedItems) -> Row:
     compared = Compared(
         before=judged.raw_scores,
         after=judged.confidences,
-        is_right=judged.is_acceptable,
+        is_right=np.asarray(judged.is_acceptable, dtype=bool),
         weights=judged.weights,
     )
     return Row(
