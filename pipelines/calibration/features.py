@@ -41,7 +41,9 @@ def features(task: Task, signals: Mapping[str, float], annotations: Sequence[Ann
             found = _ner(known, p)
         case "speech":
             found = _speech(known, p, annotations)
-    return {name if value is not None else MISSING + name: 1.0 if value is None else value for name, value in found}
+    return dict(
+        (name, value) if value is not None and math.isfinite(value) else (MISSING + name, 1.0) for name, value in found
+    )
 
 
 Found = list[tuple[str, float | None]]
