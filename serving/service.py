@@ -12,6 +12,7 @@ from models.errors import ConfigError
 from models.types import Task
 from pipelines.errors import StoreUnavailableError
 from pipelines.fetch import Fetcher
+from pipelines.policy import Policy
 from pipelines.policy.in_force import InForce, Pinned
 from pipelines.prelabel import Flow, Models, Saves
 from pipelines.reuse import KeptModels, SharedModels
@@ -102,8 +103,8 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
 
 def in_force(settings: Settings, store: Store, pinned: Mapping[Task, Pinned] | None = None) -> InForce:
     """The policies of the settings' tasks, as the store has them."""
-    tasks = settings.tasks if pinned is None else pinned
-    configured = {task: settings.policies[task] for task in tasks}
+    tasks: Iterable[Task] = settings.tasks if pinned is None else pinned
+    configured: dict[Task, Policy] = {task: settings.policies[task] for task in tasks}
     return InForce(Policies(store), configured=configured, terms=settings.certificates, pinned=pinned)
 
 

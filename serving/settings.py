@@ -175,6 +175,8 @@ class Settings(BaseSettings):
     def _references_exist(self) -> Settings:
         if strangers := self.certificates.keys() - self.tasks.keys():
             raise ValueError(f"certificates name {sorted(strangers)}, which are no tasks here: {', '.join(self.tasks)}")
+        for task, terms in self.certificates.items():
+            terms.acceptable(task)
         for task, chain in self.tasks.items():
             if unknown := [name for name in chain if name not in self.cards]:
                 raise ValueError(f"task '{task}' names unknown models {unknown}; configured: {', '.join(self.cards)}")

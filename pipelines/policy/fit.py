@@ -12,7 +12,7 @@ import numpy as np
 from models.types import Annotation, Item, Task
 from pipelines.calibration import Calibration, TooFewLabelsError, fit_calibration
 from pipelines.certificate import Certificate, certify, delta_of_round
-from pipelines.corrections import loss, right_ones
+from pipelines.corrections.acceptable import loss, right_ones
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.conditions import Conditions
 from pipelines.policy.drawing import draw
@@ -177,7 +177,19 @@ def _certificate(
         min_n=terms.min_n,
         groups=groups,
     )
-    return replace(certificate, threshold=max(certificate.threshold, 0.0))
+    return certificate if certificate.threshold > _NEVER else _of_all_that_may_be(certificate, scores, pooled)
+
+
+def _of_all_that_may_be(certificate: Certificate, scores: np.ndarray, pooled: np.ndarray) -> Certificate:
+    """The certificate of a threshold that all pass which a tier does not keep back."""
+    coverage = float((pooled > _NEVER).mean()) if len(pooled) else float((scores > _NEVER).mean())
+    return replace(
+        certificate,
+        threshold=0.0,
+        n_accepted=int((scores > _NEVER).sum()),
+        coverage=coverage,
+        accepted_error_bound=min(certificate.bound / coverage, 1.0) if coverage else 1.0,
+    )
 
 
 def _routed(item: Item, pre_label: PreLabel, this: Fit, calibration: Calibration | None) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from models.types import Item, Task
 from pipelines.bounds import upper_bound
 from pipelines.calibration import Calibration
-from pipelines.corrections import Acceptable, loss
+from pipelines.corrections.acceptable import Acceptable, loss
 from pipelines.policy.evidence import Evidence, Judged
 from pipelines.policy.policy import Policy
 from pipelines.policy.scoring import scored_again
@@ -46,8 +46,8 @@ class Simulation:
         return (
             f"had this policy been active: {self.coverage:.1%} of {sum(self.routes.values())} items accepted; of "
             f"{self.judged} random items that people answered {self.wrong} would have been accepted wrongly, so at "
-            f"most {self.dataset_error:.1%} of all items and {self.accepted_error:.1%} of the accepted are wrong, each with "
-            f"{1.0 - self.delta:.0%} confidence"
+            f"most {self.dataset_error:.1%} of all items and {self.accepted_error:.1%} of the accepted are wrong, each "
+            f"with {1.0 - self.delta:.0%} confidence"
         )
 
 
@@ -61,7 +61,9 @@ def simulate(
     delta: float,
 ) -> Simulation:
     """Decide again about past items, as if they came now."""
-    routes = Counter(_decide(policy, task, item, pre_label, calibration).route for item, pre_label in evidence.pool)
+    routes = Counter[Route](
+        _decide(policy, task, item, pre_label, calibration).route for item, pre_label in evidence.pool
+    )
     accepted = [one for one in evidence.judged if _accepts(policy, task, one, calibration)]
     wrong = sum(_is_wrong(one, task, acceptable) for one in accepted)
     return Simulation(

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from models.types import Annotation, Item, Task
-from pipelines.corrections import Acceptable
+from pipelines.corrections.acceptable import Acceptable
 from pipelines.policy.thresholds import Share
 
 Mode = Literal["dataset_error", "accepted_error"]
@@ -59,7 +59,8 @@ class Terms:
     """The terms of a task's certificate.
 
     Attributes:
-        target: when a pre-label counts as good enough as it is; None for what is usual for the task.
+        target: when a pre-label counts as good enough as it is, where that is not what is usual for the task
+            (corrections.Acceptable: iou, wer, graded).
         mode: what is bounded. dataset_error is the share of all items that are accepted and wrong: the error of the
             finished data set when humans mend the rest. accepted_error is the share of the accepted that are wrong: a
             stricter promise, which takes thousands of labels.
@@ -85,7 +86,7 @@ class Terms:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     queue: str
-    target: Acceptable | None = None
+    target: dict[str, float | bool] = field(default_factory=dict)
     mode: Mode = "dataset_error"
     alpha: Risk = 0.05
     delta: Risk = 0.05
@@ -100,7 +101,12 @@ class Terms:
     guideline: str = ""
 
     def acceptable(self, task: Task) -> Acceptable:
-        return self.target or Acceptable.usual(task)
+        """When a pre-label counts as good enough.
+
+        Raises:
+            ConfigError: the target says something else than the task can be measured by.
+        """
+        return Acceptable.of(task, self.target)
 
     def slice_of(self, item: Item) -> str:
         """The name of the slice that an item belongs to, such as "source=cam1, locale=de"."""

@@ -46,6 +46,12 @@ WHERE policy_id = :policy_id AND action = 'suspended' AND NOT EXISTS (
 ORDER BY id LIMIT 1
 """)
 
+_BROKEN = text("""
+SELECT reason FROM policy_events WHERE policy_id = :policy_id AND action = 'suspended' AND actor = :actor LIMIT 1
+""")
+
+AUDITS = "audits"  # who suspends a policy whose promise is broken (pipelines/watch.py)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyEvent:
@@ -152,8 +158,18 @@ class Policies:
             return await _standing(connection, policy_id, suspended=suspended)
 
     async def activate(self, policy_id: str, *, actor: str, reason: str = "activated") -> None:
-        """Put a policy in force for its task, in the place of any other."""
-        await self._note(policy_id, "activated", actor=actor, reason=reason)
+        """Put a policy in force for its task, in the place of any other.
+
+        Raises:
+            ConflictError: its audits have broken its promise (promise_broken).
+        """
+        async with database.transaction(self._engine) as connection:
+            await _lock(connection, policy_id)
+            broken = await connection.execute(_BROKEN, {"policy_id": storable(policy_id), "actor": AUDITS})
+            if (why := broken.scalar()) is not None:
+                message = f"policy '{policy_id}' cannot be activated again: {why}; fit a new one"
+                raise ConflictError("promise_broken", message)
+            await _insert_event(connection, policy_id, "activated", actor=actor, reason=reason)
 
     async def suspend(self, policy_id: str, *, actor: str, reason: str) -> bool:
         """Let a policy accept nothing any more, until it or another is activated; whether it could until now."""
@@ -166,12 +182,9 @@ class Policies:
 
     async def retire(self, policy_id: str, *, actor: str, reason: str = "retired") -> None:
         """Take a policy out of force: the configuration's thresholds decide again."""
-        await self._note(policy_id, "retired", actor=actor, reason=reason)
-
-    async def _note(self, policy_id: str, action: Action, *, actor: str, reason: str) -> None:
         async with database.transaction(self._engine) as connection:
             await _lock(connection, policy_id)
-            await _insert_event(connection, policy_id, action, actor=actor, reason=reason)
+            await _insert_event(connection, policy_id, "retired", actor=actor, reason=reason)
 
 
 def evidence_of(fitted: Fitted) -> dict[str, Any]:

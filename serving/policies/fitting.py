@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -57,7 +58,7 @@ async def fit_policy(
 
 
 def _kept(
-    evidence: Evidence, this: Fit, earlier: list[StoredPolicy] | tuple[StoredPolicy, ...]
+    evidence: Evidence, this: Fit, earlier: Sequence[StoredPolicy]
 ) -> tuple[Evidence, Fit]:
     """What to fit with, if the calibration of the last round stays.
 
