@@ -110,7 +110,8 @@ class Policies:
                 content = to_json(json.loads(CALIBRATION.dump_json(calibration)))
                 known = {"id": calibration.id, "task": policy.task, "content": content}
                 await connection.execute(insert(calibrations).values(known).on_conflict_do_nothing())
-            if (await connection.execute(insert(policies).values(row).on_conflict_do_nothing())).rowcount == 0:
+            added = insert(policies).values(row).on_conflict_do_nothing().returning(policies.c.id)
+            if (await connection.execute(added)).first() is None:
                 message = f"round {policy.round} of the policy for {policy.task} is taken by now; fit again"
                 raise ConflictError("round_taken", message)
 
