@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
+from models.dropout import SeededDropout, dropping, seed_dropout, seed_of
 from models.errors import ItemError, ModelError
 from models.graphs import CudaRecorder, Graphs, Recorder, are_wanted, graph_part
 from models.passes import Pass, PassLimits, cut
@@ -53,13 +54,15 @@ _BERT_LARGE: dict[str, Any] = {
 class Options:
     """The longest input in tokens, and how many of them neighbouring windows share.
 
-    And whether to compile the network, and whether short passes replay CUDA graphs.
+    And whether to compile the network, whether short passes replay CUDA graphs, and how many further passes with
+    dropout tell how much the network's own doubt is worth.
     """
 
     window_tokens: Annotated[int, Field(ge=_SMALLEST_WINDOW)] = 512
     stride_tokens: NonNegativeInt = 64
     compile: bool = False
     graphs: bool = False
+    mc_passes: NonNegativeInt = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +90,14 @@ class TokenizedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """The (T, K) float32 tag probabilities of each tokenized text of a batch."""
+    """The (T, K) float32 tag probabilities of each tokenized text of a batch.
+
+    And the (C, T, K) ones of each in C passes with dropout, or nothing.
+    """
 
     texts: Sequence[TokenizedText]
     probabilities: Sequence[np.ndarray]
+    dropped: Sequence[np.ndarray] = ()
 
 
 def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -136,10 +143,21 @@ class TokenClassifier:
         self._passes = _PASSES[self._device]
         self._graphs: Graphs | None = None
         options = options_of(card, Options)
+        self._mc_passes, self._dropout = options.mc_passes, self._seeded_dropout(options)
         if are_wanted(asked=options.graphs, device=self._device):
             self.record_graphs(CudaRecorder(), is_compiled=options.compile)
         elif options.compile:
             compile_part(self._network, is_any_shape=True)
+
+    def _seeded_dropout(self, options: Options) -> tuple[SeededDropout, ...]:
+        if not options.mc_passes:
+            return ()
+        if options.compile or options.graphs:
+            raise ModelError("bad_card", f"'{self._card.name}' cannot have mc_passes with compile or graphs; drop one")
+        layers = seed_dropout(self._network)
+        if not layers:
+            raise ModelError("bad_card", f"'{self._card.name}' has no dropout, so mc_passes would tell nothing")
+        return layers
 
     def record_graphs(self, record: Recorder, *, is_compiled: bool = False) -> None:
         """Replay passes that are short enough, padded to a power of two in tokens and in windows."""
@@ -186,12 +204,28 @@ class TokenClassifier:
         passes = cut([len(window) for window in windows], self._passes)
         with tensor_cores(self._card):  # all passes are on their way before the first result is waited for
             outputs = [self._run([windows[index] for index in own.indices], own) for own in passes]
+            dropped = [self._dropped(text) for text in batch] if self._mc_passes else []
         found = dict[int, np.ndarray]()
         for own, output in zip(passes, outputs, strict=True):
             found |= zip(own.indices, output.cpu().numpy(), strict=True)
         remaining = iter(found[index][: len(window)] for index, window in enumerate(windows))
         taken = [[next(remaining) for _ in text.windows] for text in batch]
-        return Tagged(texts=batch, probabilities=[stitched(text, own) for text, own in zip(batch, taken, strict=True)])
+        probabilities = [stitched(text, own) for text, own in zip(batch, taken, strict=True)]
+        return Tagged(texts=batch, probabilities=probabilities, dropped=dropped)
+
+    def _dropped(self, text: TokenizedText) -> np.ndarray:
+        """(C, T, K) probabilities from C passes with dropout.
+
+        Each window runs alone, C times side by side, with masks that its tokens seed: neighbours change nothing.
+        """
+        outputs = list[np.ndarray]()
+        for start, end in text.windows:
+            window = text.token_ids[start:end]
+            with dropping(self._dropout, seed=seed_of(window)):
+                alike = Pass(indices=tuple(range(self._mc_passes)), length=len(window))
+                outputs.append(self._run([window] * self._mc_passes, alike).cpu().numpy())
+        each = [stitched(text, [own[number] for own in outputs]) for number in range(self._mc_passes)]
+        return np.stack(each)
 
     def _run(self, windows: Sequence[np.ndarray], own: Pass) -> torch.Tensor:
         """(n, length, K) tag probabilities, still on the device."""
@@ -210,7 +244,11 @@ class TokenClassifier:
 
     def read(self, raw: Tagged, payloads: Sequence[Payload]) -> list[Prediction]:
         rows = zip(raw.texts, raw.probabilities, payloads, strict=True)
-        return [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+        predictions = [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+        if not self._mc_passes:
+            return predictions
+        own = zip(predictions, raw.texts, raw.dropped, strict=True)
+        return [replace(p, signals=p.signals | signals.dropout(_of_words(text, passes))) for p, text, passes in own]
 
     def _prediction(self, text: TokenizedText, probabilities: np.ndarray, payload: Payload) -> Prediction:
         """Spans and signals of one text; a word's tag is its first token's."""
@@ -218,22 +256,33 @@ class TokenClassifier:
             raise ItemError("wrong_media", f"got {type(payload).__name__}; '{self._card.name}' labels text")
         if not np.isfinite(probabilities).all():
             raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this text")
-        of_words = np.array([probabilities[word.token] for word in text.words]).reshape(-1, len(self._tags.meanings))
+        of_words = _of_words(text, probabilities).reshape(-1, len(self._tags.meanings))
         meanings = [self._tags.meanings[tag] for tag in of_words.argmax(axis=1)]
-        spans = [
-            (label, text.words[first].start, text.words[last - 1].end, float(of_words[first:last].max(axis=1).min()))
-            for entity, first, last in group(meanings)
-            if (label := self._card.label_for(entity))
+        named = [
+            (label, first, last) for entity, first, last in group(meanings) if (label := self._card.label_for(entity))
         ]
-        scores = np.array([score for *_, score in spans], dtype=np.float64)
+        scores = signals.least_token(of_words.max(axis=1), [(first, last) for _, first, last in named])
+        spans = [
+            (label, text.words[first].start, text.words[last - 1].end, score)
+            for (label, first, last), score in zip(named, scores.tolist(), strict=True)
+        ]
         is_emitted = scores >= self._card.min_score
         emitted = [span for span, is_good in zip(spans, is_emitted, strict=True) if is_good]
         return Prediction(
             annotations=tuple(_annotation(index, span, payload.text) for index, span in enumerate(emitted)),
             signals=signals.token_classification(
-                of_words, outside=self._tags.outside, span_scores=scores, is_emitted=is_emitted
+                of_words,
+                outside=self._tags.outside,
+                span_scores=scores,
+                is_emitted=is_emitted,
+                token_cost=text.cost,
             ),
         )
+
+
+def _of_words(text: TokenizedText, probabilities: np.ndarray) -> np.ndarray:
+    """(…, W, K) from (…, T, K): of each word's first token."""
+    return probabilities[..., [word.token for word in text.words], :]
 
 
 def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Annotation:
@@ -300,10 +349,13 @@ def load(card: ModelCard, folder: Path) -> TokenClassifier:
 
     Options: ``window_tokens`` (512) is the longest input; a longer text is cut into windows that share
     ``stride_tokens`` (64, at most a quarter of a window). ``compile`` (false) builds kernels with torch.compile;
-    ``graphs`` (false) replays short passes as CUDA graphs.
+    ``graphs`` (false) replays short passes as CUDA graphs. ``mc_passes`` (0) runs each window that many more times with
+    dropout in all but the attention's weights, text by text, for the signals of ``models.signals.dropout``; it
+    multiplies the work, and goes with neither of the two before.
 
     Raises:
-        ModelError: there are no weights, or only pickled ones, or they lack the classifier.
+        ModelError: there are no weights, or only pickled ones, or they lack the classifier; or passes with dropout are
+            asked for, and there is none.
     """
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
