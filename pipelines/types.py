@@ -16,12 +16,15 @@ ROUTES: tuple[Route, ...] = ("accept", "audit", "review", "scratch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse:
-    """One deployed model, down to its bytes; the digests are sha256 in hex."""
+    """One deployed model, down to its bytes; the digests are sha256 in hex. Its text is how chains name it."""
 
     name: str
     version: str
     weights_digest: str
     config_digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}:{self.weights_digest[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -27,6 +27,7 @@ from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
+from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
 from serving.service import Service
 from serving.service_of import ServiceOf
@@ -258,10 +259,11 @@ def _with_data(item: Item, data: bytes | None) -> Item:
 async def models(service: ServiceOf) -> dict[str, list[DeployedModel]]:
     """The deployed models, down to the digests of their bytes, and how they do."""
     states = await service.models.states()
-    return {"models": [_deployed(card, states[card.name]) for card in service.settings.models]}
+    calibrated = {use for calibration in service.flow.calibrations.values() for use in calibration.chain}
+    return {"models": [_deployed(card, states[card.name], calibrated) for card in service.settings.models]}
 
 
-def _deployed(card: ModelCard, state: ReplicaState) -> DeployedModel:
+def _deployed(card: ModelCard, state: ReplicaState, calibrated: Collection[str]) -> DeployedModel:
     return DeployedModel(
         name=card.name,
         version=card.version,
@@ -270,6 +272,7 @@ def _deployed(card: ModelCard, state: ReplicaState) -> DeployedModel:
         precision=card.precision,
         weights_digest=state.use.weights_digest if state.use else None,
         config_digest=card.digest(),
+        calibrated=state.use is not None and str(state.use) in calibrated,
         ready=state.problem is None,
         problem=state.problem,
         engine=state.engine,
@@ -367,5 +370,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(_uploads, prefix="/v1")
     api.include_router(_v1, prefix="/v1")
     api.include_router(run_routes, prefix="/v1")
+    api.include_router(policy_routes, prefix="/v1")
     api.include_router(_metrics)
     return api

@@ -25,7 +25,7 @@ _COLUMNS = """
 """
 _OF_MODELS = """
     prelabels.task = :task AND prelabels.provenance -> 'chain' ->> 0 = :first_model
-    AND (:run_id::text IS NULL OR prelabels.run_id = :run_id)
+    AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 """
 # The random sample: what routing drew, and what a later selection drew uniformly. A blind task that is still pending
 # waits by a random priority, so it is missing at random; one that was set aside is not, and counts against us.
