@@ -41,8 +41,8 @@ def fit_isotonic(reviewed: Reviewed) -> Isotonic:
     """Isotonic regression whose ends never say 0 or 1.
 
     One imagined wrong answer at the highest score and one imagined right answer at the lowest, each with the weight of
-    one real answer, are part of the fit: k right answers alone at the top give at most k/(k + 1). A Venn–Abers predictor
-    does the same with the score that it is asked about (Vovk & Petej 2014).
+    one real answer, are part of the fit: k right answers alone at the top give at most k/(k + 1). A Venn–Abers
+    predictor does the same with the score that it is asked about (Vovk & Petej 2014).
     """
     from sklearn.isotonic import IsotonicRegression
 

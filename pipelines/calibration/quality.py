@@ -70,8 +70,7 @@ def la_ece(
     """Localisation-aware ECE: 1/K Σ_c Σ_j |D_j^c|/|D^c| · |mean score − precision · mean IoU of the matched|.
 
     In [0, 1]; lower is better; a score is perfect when it is the IoU to expect. Precision times the mean IoU of the
-    matched is the mean over all of the IoU with 0 for the unmatched, which is how it is computed. Oksuz et al. 2023,
-    eq. 2.
+    matched is the mean over all of the IoU with 0 for the unmatched, which is how it is computed. Oksuz et al. 2023.
 
     Args:
         ious: (n,) in [0, 1], of each detection with the object that it was matched to, 0 where there is none.
