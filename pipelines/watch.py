@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from pipelines.corrections.acceptable import loss
 from pipelines.errors import StoreUnavailableError
-from pipelines.policy.audited import AuditedItem, AuditReport, audit_report
+from pipelines.policy.audited import AuditedItem, AuditReport, audit_report, verdict
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.store.audits import Answered, Audits
 from pipelines.store.policies import AUDITS, Policies
@@ -65,11 +65,11 @@ class Watch:
         if not (new := await self._audits.answered(policy.id, known=known.keys())):
             return False
         known |= await asyncio.to_thread(lambda: {one.review_id: _item(policy, one) for one in new})
-        report = audit_report(policy, [item for _, item in sorted(known.items())], {})
-        if not report.is_broken:
+        found = verdict(policy, [item for _, item in sorted(known.items())])
+        if not found.is_broken:
             return False
-        logger.warning("policy '%s' is suspended: %s", policy.id, report.summary())
-        return await self._policies.suspend(policy.id, actor=AUDITS, reason=report.summary())
+        logger.warning("policy '%s' is suspended: %s", policy.id, found.summary())
+        return await self._policies.suspend(policy.id, actor=AUDITS, reason=found.summary())
 
 
 def _item(policy: CertifiedPolicy, one: Answered) -> AuditedItem:

@@ -118,7 +118,7 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
     if as_json:
         print_json(report_view(report) | {"suspended": suspended})
         return
-    screen.print(report.summary(), highlight=False)
+    screen.print(report.verdict.summary(), highlight=False)
     for error, of in ((report.accepted_error, "the accepted"), (report.dataset_error, "all")):
         if error is not None:
             screen.print(

@@ -42,6 +42,6 @@ def report_view(report: AuditReport) -> dict[str, Any]:
     """How a policy's promise does, with its sentence."""
     remaining = report.remaining
     return asdict(report) | {
-        "summary": report.summary(),
+        "summary": report.verdict.summary(),
         "remaining": asdict(remaining) | {"residual_error_bound": remaining.residual_error_bound},
     }

@@ -119,6 +119,6 @@ async def test_a_report_counts_what_was_decided_and_what_is_left(store: Store, r
     report = await Watch(store).report(policy)
 
     assert report.routes == {"audit": 20}
-    assert (report.n_audited, report.n_wrong) == (20, 2)
+    assert (report.verdict.n_audited, report.verdict.n_wrong) == (20, 2)
     assert report.accepted_error is not None and report.accepted_error.error == pytest.approx(0.1)
     assert report.remaining.residual_errors == 0  # all were audited, and what was wrong is put right
