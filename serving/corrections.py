@@ -8,48 +8,13 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel
 
 from models.types import Task
-from pipelines.errors import InvalidRequestError
 from pipelines.store.ledger import Ledger
-from pipelines.store.totals import GROUPINGS, Chosen, Totals
+from pipelines.store.totals import GROUPINGS, Chosen
 from serving.body import StrictRoute
+from serving.correction_group import CorrectionGroup, slice_named
 from serving.service_of import ServiceOf
 
 routes = APIRouter(route_class=StrictRoute, tags=["reviews"])
-
-
-class CorrectionGroup(BaseModel):
-    """What reviewers changed in a group of pre-labels; a rate is null where there is nothing to take it of.
-
-    The counts of annotations and acceptance_rate, untouched_rate and cost are of the reviews in which the pre-label was
-    shown; right, wrong, missed, precision, recall and errors are of all. cost is in seconds by assumption, seconds what
-    reviewers said they took (median). Grouped by label, what belongs to whole items is null.
-    """
-
-    group: str
-    reviews: int
-    shown: int
-    untouched: int | None
-    unchanged: int
-    edited: int
-    rejected: int
-    added: int
-    acceptance_rate: float | None
-    untouched_rate: float | None
-    right: int
-    wrong: int
-    missed: int
-    precision: float | None
-    recall: float | None
-    cost: float | None
-    seconds: float | None
-    iou: float | None
-    span_f1: float | None
-    wer: float | None
-    errors: dict[str, int]
-
-    @staticmethod
-    def of(totals: Totals) -> CorrectionGroup:
-        return CorrectionGroup(**{name: getattr(totals, name) for name in CorrectionGroup.model_fields})
 
 
 class Corrections(BaseModel):
@@ -57,20 +22,6 @@ class Corrections(BaseModel):
 
     by: str | None
     groups: list[CorrectionGroup]
-
-
-def slice_named(said: str | None) -> tuple[str, str] | None:
-    """A slice as KEY=VALUE.
-
-    Raises:
-        InvalidRequestError: it is no such pair.
-    """
-    if said is None:
-        return None
-    key, sign, value = said.partition("=")
-    if not (key and sign):
-        raise InvalidRequestError("invalid_argument", f"a slice is KEY=VALUE, of the items' meta; got '{said}'")
-    return key, value
 
 
 @routes.get("/corrections")

@@ -11,7 +11,7 @@ import typer
 from pipelines.store.ledger import Ledger, Sensitivity
 from pipelines.store.store import Store
 from pipelines.store.totals import GROUPINGS, Chosen, Totals
-from serving.corrections import CorrectionGroup, slice_named
+from serving.correction_group import CorrectionGroup, slice_named
 from serving.drops.commands import with_store
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, task_named
 

@@ -64,7 +64,9 @@ async def test_the_totals_are_those_by_hand(store: Store, run_id: str, ledger: L
 
     [totals] = await ledger.totals()
 
-    assert totals == Totals(
+    mean_cost, mean_iou = (0 + 7 + 1 + 8) / 3, (1.0 + (1 + 8 / 12) / 2 + 1.0) / 3
+    assert (totals.cost, totals.iou) == (pytest.approx(mean_cost), pytest.approx(mean_iou))
+    assert replace(totals, cost=mean_cost, iou=mean_iou) == Totals(
         group="all",
         reviews=3,
         shown=3,
@@ -76,9 +78,9 @@ async def test_the_totals_are_those_by_hand(store: Store, run_id: str, ledger: L
         right=5,  # the moved dog has an IoU of two thirds
         wrong=1,
         missed=1,
-        cost=pytest.approx((0 + 7 + 1 + 8) / 3),
+        cost=mean_cost,
         seconds=4.0,
-        iou=pytest.approx((1.0 + (1 + 8 / 12) / 2 + 1.0) / 3),
+        iou=mean_iou,
         errors={"spurious": 1, "missed": 1},
     )
     assert totals.acceptance_rate == 4 / 6
@@ -149,11 +151,8 @@ async def test_what_counts_can_be_chosen(store: Store, run_id: str, ledger: Ledg
     assert await reviews(Chosen(since=now + timedelta(hours=1))) == 0
 
 
-@pytest.mark.parametrize("by", ["", "labels", "slice", "slice:", "day:1"])
+@pytest.mark.parametrize("by", ["labels", "slice", "slice:", "day:1"])
 async def test_an_unknown_grouping_is_refused(ledger: Ledger, by: str) -> None:
-    if by == "":
-        assert await ledger.totals(by) == []
-        return
     with pytest.raises(InvalidRequestError, match="grouped by one of label, slice:KEY"):
         await ledger.totals(by)
 

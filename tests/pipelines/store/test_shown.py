@@ -93,11 +93,11 @@ async def test_without_its_correction_a_review_is_not_stored_either(
 
     with pytest.raises(DBAPIError, match="told_to_fail"):
         await queue.submit(task.id, 1, reviewer="ann", annotations=[])
-    assert await _count(store, "reviews") == 0
+    assert await _review_count(store) == 0
     await _execute(store, "ALTER TABLE corrections DROP CONSTRAINT told_to_fail")
     await queue.submit(task.id, 1, reviewer="ann", annotations=[])
 
-    assert (await _count(store, "reviews"), len(await _corrections(store))) == (1, 1)
+    assert (await _review_count(store), len(await _corrections(store))) == (1, 1)
 
 
 async def test_a_reviewer_killed_before_the_correction_is_written_leaves_no_review(
@@ -112,7 +112,7 @@ async def test_a_reviewer_killed_before_the_correction_is_written_leaves_no_revi
         assert process.returncode != 0
         await blocking.rollback()
 
-    assert (await _count(store, "reviews"), await _corrections(store)) == (0, [])
+    assert (await _review_count(store), await _corrections(store)) == (0, [])
     [overview] = await store.queues()
     assert (overview.leased, overview.done) == (1, 0)
 
@@ -160,7 +160,7 @@ async def test_a_persons_work_is_kept_though_it_cannot_be_counted(
 
     await queue.submit(task.id, 1, reviewer="ann", annotations=[right])
 
-    assert (await _count(store, "reviews"), await _corrections(store)) == (1, [])
+    assert (await _review_count(store), await _corrections(store)) == (1, [])
     assert "cannot be counted; its review is stored" in caplog.text
 
 
@@ -198,9 +198,9 @@ async def _corrections(store: Store) -> list[dict[str, Any]]:
         return [dict(row) for row in (await connection.execute(text("SELECT * FROM corrections"))).mappings()]
 
 
-async def _count(store: Store, table: str) -> int:
+async def _review_count(store: Store) -> int:
     async with store.engine.connect() as connection:
-        return (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one()
+        return (await connection.execute(text("SELECT count(*) FROM reviews"))).scalar_one()
 
 
 async def _execute(store: Store, statement: str) -> None:
