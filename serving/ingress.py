@@ -25,6 +25,7 @@ from serving import errors
 from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
+from serving.corrections import routes as correction_routes
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
@@ -291,6 +292,7 @@ async def claim(name: str, body: ClaimBody, service: ServiceOf) -> dict[str, lis
     """Lease the most urgent tasks of a queue; none left gives an empty list.
 
     An item shows itself by its uri or text; where has_content is true, /v1/reviews/{task_id}/content gives its bytes.
+    Where is_blind is true, the pre-label is empty because it must not be seen, not because nothing was found.
     """
     return {"tasks": await service.reviews.claim(name, reviewer=body.reviewer, n=body.n, lease_s=body.lease_s)}
 
@@ -371,5 +373,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(_v1, prefix="/v1")
     api.include_router(run_routes, prefix="/v1")
     api.include_router(policy_routes, prefix="/v1")
+    api.include_router(correction_routes, prefix="/v1")
     api.include_router(_metrics)
     return api

@@ -94,6 +94,6 @@ class Audits:
 def _answered(row: Any) -> Answered:
     return Answered(
         **{name: row[name] for name in row if name not in ("prediction", "answer")},
-        prediction=rows.PREDICTION.validate_python(row["prediction"]),
+        prediction=rows.prediction(row["prediction"]),
         answer=rows.ANNOTATIONS.validate_python(row["answer"]),
     )

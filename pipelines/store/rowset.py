@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipelines.store import rows
 from pipelines.store.inserts import Row, as_json, execute, insert_rows
+from pipelines.store.places import placed
 from pipelines.store.rows import FailedRows, Key, LabelledRows
 from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, runs
 from pipelines.types import Labelled, Outcome
@@ -141,5 +142,6 @@ async def _insert_labelled(connection: AsyncConnection, row_sets: Sequence[RowSe
     new = await execute(connection, _PRELABELS, (entry.prelabel for entry in entries.values()))
     stored = [({"prelabel_id": row["id"]}, entries[row["run_id"], rows.key_of(row)]) for row in new]
     await execute(connection, _DECISIONS, (id_ | entry.decision for id_, entry in stored))
-    to_review = (id_ | entry.review_task for id_, entry in stored if entry.review_task)
-    await execute(connection, _REVIEW_TASKS, to_review)
+    to_review = [id_ | entry.review_task for id_, entry in stored if entry.review_task]
+    draws = {id_["prelabel_id"]: entry.decision["draw"] for id_, entry in stored}
+    await execute(connection, _REVIEW_TASKS, await placed(connection, to_review, draws))

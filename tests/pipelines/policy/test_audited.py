@@ -91,7 +91,9 @@ def test_reviewers_who_see_the_pre_labels_and_overlook_errors_tighten_the_promis
     stream = [an_audit(float(n % 20 == 0)) for n in range(400)]  # 5 % are found wrong, by people who find half
 
     blind = verdict(policy_of("dataset_error"), stream)
-    shown = verdict(policy_of("dataset_error", audits="shown"), stream, reviewers=reviewer_sensitivity(50, 100, delta=0.025))
+    shown = verdict(
+        policy_of("dataset_error", audits="shown"), stream, reviewers=reviewer_sensitivity(50, 100, delta=0.025)
+    )
 
     assert not blind.is_broken
     assert shown.alpha < 0.025 and shown.is_broken
