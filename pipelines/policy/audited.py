@@ -29,8 +29,8 @@ class Verdict:
 
     Attributes:
         n_audited, n_wrong: accepted items that a human has answered about, and those with something to correct.
-        e_value: the evidence that the promise is broken. It may be looked at after every answer: that it ever reaches
-            ``limit`` while the promise holds has at most the terms' delta of a chance.
+        e_value: the evidence that the promise is broken, the highest so far. It may be looked at after every answer:
+            that it ever reaches ``limit`` while the promise holds has at most the terms' delta of a chance.
         alpha: the error rate that it is held against; lower than the terms' where reviewers see the pre-labels and
             overlook errors.
         sensitivity: of the reviewers; None where audits are blind.
@@ -48,7 +48,7 @@ class Verdict:
         seen = f"{self.n_wrong} of {self.n_audited} audited items were wrong"
         if self.is_broken:
             return f"{seen}: the evidence against the promise, {self.e_value:.3g}, has reached {self.limit:.3g}"
-        return f"{seen}: the evidence against the promise is {self.e_value:.3g}, and {self.limit:.3g} would break it"
+        return f"{seen}: the evidence against the promise is at most {self.e_value:.3g} so far, and {self.limit:.3g} would break it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def verdict(policy: CertifiedPolicy, items: Sequence[AuditedItem], *, reviewers:
     return Verdict(
         n_audited=len(audits),
         n_wrong=sum(item.loss > 0.0 for item in audits),
-        e_value=math.exp(log_e[-1]) if len(log_e) else 1.0,
+        e_value=math.exp(log_e.max()) if len(log_e) else 1.0,
         limit=1.0 / delta,
         alpha=alpha,
         is_broken=bool((log_e >= -math.log(delta)).any()),

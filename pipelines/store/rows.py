@@ -26,7 +26,7 @@ Key = tuple[str, str]  # item id and task: what names an outcome within a run
 _LONGEST_ID = 1024  # bytes in UTF-8
 
 ANNOTATIONS = TypeAdapter(tuple[Annotation, ...])
-PREDICTION = TypeAdapter(Prediction)
+_PREDICTION = TypeAdapter(Prediction)
 _PROMPTS = TypeAdapter(Prompts)
 _PROVENANCE = TypeAdapter(Provenance)
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
@@ -163,7 +163,7 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
         "item_id": item_id(labelled.item.id),
         "task": labelled.task,
         "status": pre_label.prediction.status,
-        "prediction": _written(PREDICTION, pre_label.prediction),
+        "prediction": _written(_PREDICTION, pre_label.prediction),
         "confidence": pre_label.confidence,
         "calibrated": pre_label.calibrated,
         "uncertainty": Fragment(json_text(pre_label.uncertainty)),

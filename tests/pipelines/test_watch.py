@@ -85,9 +85,9 @@ async def test_audits_of_one_policy_say_nothing_of_another(store: Store, run_id:
 
 async def test_what_was_read_before_counts_with_what_comes_later(store: Store, run_id: str, policies: Policies) -> None:
     policy, watch = await an_active_policy(policies), Watch(store)
-    await answered(store, run_id, policy, right=3, wrong=2, of="first ")
+    await answered(store, run_id, policy, right=6, wrong=1, of="first ")
     first = await watch.look()
-    await answered(store, run_id, policy, right=0, wrong=4, of="second ")
+    await answered(store, run_id, policy, right=0, wrong=6, of="second ")
 
     assert (first, await watch.look(), await watch.look()) == ([], [policy.id], [])
 
