@@ -14,7 +14,9 @@ class Judged:
     """A member of the random sample, and what a human answered.
 
     ``answer`` is None where nobody could answer: the task was served again and again and set aside. ``is_shown`` says
-    whether the reviewer saw the pre-label, ``rate`` the share of items that was drawn when this one was.
+    whether the reviewer saw this pre-label, ``rate`` the share of items that was drawn when this one was.
+    ``answered_for`` is the pre-label whose review gave the answer: another one where the same content had been answered
+    blind for another model, as what is right about an item does not depend on who labels it first.
     """
 
     prelabel_id: int
@@ -23,6 +25,7 @@ class Judged:
     answer: tuple[Annotation, ...] | None
     is_shown: bool
     rate: float
+    answered_for: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
