@@ -143,6 +143,7 @@ async def flow_over(
             tasks=settings.task_cards,
             policies=force.policies,
             calibrations=force.calibrations,
+            extras=settings.disagreements,
             store=saves or store,
             standards=settings.standards,
             clock=lambda: datetime.now(UTC),

@@ -11,7 +11,7 @@ POLICY, RULES, ONTOLOGY = "policy", "sanity", "ontology"  # as the configuration
 
 def fingerprint(settings: Settings, models: Models, task: Task, *, policy_id: str) -> dict[str, str]:
     """Digests by the names of what they are of: each model of the task, the policy, the rules, and an ontology."""
-    uses = [models.use_of(model) for model in settings.tasks[task]]
+    uses = [models.use_of(model) for model in settings.asked(task)]
     of_models = {f"{use.name}@{use.version}": f"{use.weights_digest}:{use.config_digest}" for use in uses}
     standards = settings.standards
     of_ontology = {} if standards.ontology_digest is None else {ONTOLOGY: standards.ontology_digest}
