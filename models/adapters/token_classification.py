@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
+from models.embedding import embedding
 from models.errors import ItemError, ModelError
 from models.graphs import CudaRecorder, Graphs, Recorder, are_wanted, graph_part
 from models.passes import Pass, PassLimits, cut
@@ -87,10 +88,14 @@ class TokenizedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """The (T, K) float32 tag probabilities of each tokenized text of a batch."""
+    """The (T, K) float32 tag probabilities of each tokenized text of a batch.
+
+    ``embeddings`` are (H,) float32 where the card asks for them, else None.
+    """
 
     texts: Sequence[TokenizedText]
     probabilities: Sequence[np.ndarray]
+    embeddings: Sequence[np.ndarray | None]
 
 
 def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -104,6 +109,13 @@ def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int],
     return tuple((start, start + size) for start in starts)
 
 
+def own_tokens(text: TokenizedText) -> list[tuple[int, int]]:
+    """The half-open range of a text's tokens that is read from each of its windows, counted in the window."""
+    cuts = [(before_end + start) // 2 for (_, before_end), (start, _) in itertools.pairwise(text.windows)]
+    bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
+    return [(first - start, last - start) for (start, _), (first, last) in zip(text.windows, bounds, strict=False)]
+
+
 def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     """(T, K) probabilities of a text's tokens from those of its windows.
 
@@ -111,10 +123,7 @@ def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     """
     if not outputs:
         return np.zeros((0, 0), dtype=np.float32)
-    cuts = [(before_end + start) // 2 for (_, before_end), (start, _) in itertools.pairwise(text.windows)]
-    bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
-    own = zip(outputs, text.windows, bounds, strict=True)
-    return np.concatenate([output[first - start : last - start] for output, (start, _), (first, last) in own])
+    return np.concatenate([output[first:last] for output, (first, last) in zip(outputs, own_tokens(text), strict=True)])
 
 
 class TokenClassifier:
@@ -136,6 +145,9 @@ class TokenClassifier:
         self._passes = _PASSES[self._device]
         self._graphs: Graphs | None = None
         options = options_of(card, Options)
+        self._width = network.config.hidden_size
+        if card.embeddings:
+            keep_hidden(card, network)
         if are_wanted(asked=options.graphs, device=self._device):
             self.record_graphs(CudaRecorder(), is_compiled=options.compile)
         elif options.compile:
@@ -183,34 +195,70 @@ class TokenClassifier:
     def forward(self, batch: Sequence[TokenizedText]) -> Tagged:
         """Windows of a like length run together, whichever text they are of."""
         windows = [text.token_ids[start:end] for text in batch for start, end in text.windows]
+        ranges = [own for text in batch for own in own_tokens(text)]
         passes = cut([len(window) for window in windows], self._passes)
         with tensor_cores(self._card):  # all passes are on their way before the first result is waited for
-            outputs = [self._run([windows[index] for index in own.indices], own) for own in passes]
-        found = dict[int, np.ndarray]()
-        for own, output in zip(passes, outputs, strict=True):
+            outputs = [
+                self._run([windows[index] for index in own.indices], [ranges[index] for index in own.indices], own)
+                for own in passes
+            ]
+        found, sums = dict[int, np.ndarray](), dict[int, np.ndarray]()
+        for own, (output, summed) in zip(passes, outputs, strict=True):
             found |= zip(own.indices, output.cpu().numpy(), strict=True)
+            if summed is not None:
+                sums |= zip(own.indices, summed.cpu().numpy(), strict=True)
         remaining = iter(found[index][: len(window)] for index, window in enumerate(windows))
         taken = [[next(remaining) for _ in text.windows] for text in batch]
-        return Tagged(texts=batch, probabilities=[stitched(text, own) for text, own in zip(batch, taken, strict=True)])
+        return Tagged(
+            texts=batch,
+            probabilities=[stitched(text, own) for text, own in zip(batch, taken, strict=True)],
+            embeddings=self._means(batch, [sums[index] for index in sorted(sums)]),
+        )
 
-    def _run(self, windows: Sequence[np.ndarray], own: Pass) -> torch.Tensor:
-        """(n, length, K) tag probabilities, still on the device."""
+    def _means(self, batch: Sequence[TokenizedText], sums: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        """The (H,) mean over each text's tokens from the sums over its windows; zeros for a text without tokens."""
+        if not self._card.embeddings:
+            return [None] * len(batch)
+        remaining = iter(sums)
+        of_texts = [[next(remaining) for _ in text.windows] for text in batch]
+        return [
+            np.sum(own, axis=0) / len(text.token_ids) if own else np.zeros(self._width, dtype=np.float32)
+            for text, own in zip(batch, of_texts, strict=True)
+        ]
+
+    def _run(
+        self, windows: Sequence[np.ndarray], ranges: Sequence[tuple[int, int]], own: Pass
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(n, length, K) tag probabilities, and the (n, H) sums over each window's own tokens, still on the device."""
         first = len(self._before)
         ids = np.full((len(windows), first + own.length + len(self._after)), self._padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, seen, window in zip(ids, mask, windows, strict=True):
             whole = [*self._before, *window, *self._after]
             row[: len(whole)], seen[: len(whole)] = whole, 1
-        logits = self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask)).logits
-        return logits[:, first : first + own.length].float().softmax(dim=-1)
+        answer = self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask))
+        probabilities = answer["logits"][:, first : first + own.length].float().softmax(dim=-1)
+        if not self._card.embeddings:
+            return probabilities, None
+        is_own = np.zeros((len(windows), own.length), dtype=np.float32)
+        for row, (start, end) in zip(is_own, ranges, strict=True):
+            row[start:end] = 1.0
+        hidden = answer["hidden"][:, first : first + own.length].float()
+        return probabilities, torch.einsum("nth,nt->nh", hidden, self._moved(is_own))
 
     def _moved(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         return tensor if self._device == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
 
     def read(self, raw: Tagged, payloads: Sequence[Payload]) -> list[Prediction]:
-        rows = zip(raw.texts, raw.probabilities, payloads, strict=True)
-        return [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+        rows = zip(raw.texts, raw.probabilities, raw.embeddings, payloads, strict=True)
+        return [
+            self._embedded(self._prediction(text, probabilities, payload), vector)
+            for text, probabilities, vector, payload in rows
+        ]
+
+    def _embedded(self, prediction: Prediction, vector: np.ndarray | None) -> Prediction:
+        return prediction if vector is None else replace(prediction, embedding=embedding(self._card.name, vector))
 
     def _prediction(self, text: TokenizedText, probabilities: np.ndarray, payload: Payload) -> Prediction:
         """Spans and signals of one text; a word's tag is its first token's."""
@@ -241,6 +289,31 @@ def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Ann
     return Annotation(
         id=str(index), label=label, geometry=TextSpan(start=start, end=end), score=score, text=text[start:end]
     )
+
+
+def keep_hidden(card: ModelCard, network: PreTrainedModel) -> None:
+    """Let a token classifier also give the last hidden state of its encoder, (n, T, H), as "hidden".
+
+    Its own output_hidden_states would give, and let a recorded graph copy, those of all layers.
+
+    Raises:
+        ModelError: it has no encoder of its own.
+    """
+    if network.base_model is network:
+        raise ModelError("bad_card", f"model '{card.name}' has no encoder to embed texts with; set embeddings to false")
+    seen = list[torch.Tensor]()
+    run: Any = network.forward
+
+    def keep(_: torch.nn.Module, __: object, answer: Any) -> None:
+        seen.append(answer[0])
+
+    def forward(**inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.clear()
+        answer = run(**inputs)
+        return {"logits": answer.logits, "hidden": seen.pop()}
+
+    network.base_model.register_forward_hook(keep)
+    network.forward = forward
 
 
 def plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
