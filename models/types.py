@@ -215,7 +215,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A model's annotations for one item and the signals it read off while making them (see models/signals.py).
+    """A model's annotations for one item and the signals it read off while making them (see models/signals/).
 
     ``size_hw`` is an image's height and width in pixels after EXIF orientation, ``duration_s`` a recording's length in
     seconds; the engine fills them in. ``embedding`` is there where the model's card asks for it; it travels with the

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Content, Item, Prediction, Priority, Prompts, Task
+from pipelines.calibration import Calibration
 from pipelines.policy import Policy
 from pipelines.standards import Published, Standards, is_large
 from pipelines.tasks import TaskCard, chained, prompts_from, uncertainty
@@ -83,7 +84,7 @@ class Urgency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Everything the flow calls on its way.
+    """Everything the flow calls on its way. What ``policies`` and ``calibrations`` hold may change while it runs.
 
     Storing may begin up to ``save_s`` seconds past a deadline, so that what is ready by then is kept. What is ``known``
     of a content, from the same models and configuration, is not computed again. What the models say is published as the
@@ -96,6 +97,7 @@ class Flow:
     policies: Mapping[Task, Policy]
     store: Saves
     clock: Callable[[], datetime]
+    calibrations: Mapping[Task, Calibration] = field(default_factory=dict)
     standards: Standards = field(default_factory=Standards)
     save_s: float = 2.0
     known: Knows | None = None
@@ -167,8 +169,13 @@ async def _label(request: Request, flow: Flow, urgency: Urgency) -> Labelled:
     card = _task_card(item, task, flow.tasks)
     content = await _with_digest(await flow.fetcher.fetch(item))
     pre_label = await _known(item, content, flow) or await _computed(request, card, content, flow, urgency)
-    decision = flow.policies[task].decide(item, task, pre_label)
-    return Labelled(item=item, task=task, pre_label=pre_label, decision=decision)
+    return _decided(item, task, pre_label, flow.policies[task])
+
+
+def _decided(item: Item, task: Task, pre_label: PreLabel, policy: Policy) -> Labelled:
+    """The outcome under the policy that is in force at the end, not when the item came."""
+    pre_label = replace(pre_label, provenance=replace(pre_label.provenance, policy_id=policy.id))
+    return Labelled(item=item, task=task, pre_label=pre_label, decision=policy.decide(item, task, pre_label))
 
 
 async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:
@@ -183,12 +190,17 @@ async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:
 async def _computed(request: Request, card: TaskCard, content: Content, flow: Flow, urgency: Urgency) -> PreLabel:
     prediction, ran = await _predict(card, content, flow.models, urgency)
     published = await _published(prediction, ran, request, content, flow)
+    provenance = _provenance(ran, content, flow)
+    prediction, confidence = published.prediction, None
+    if (calibration := _calibration(card.task, provenance, flow)) is not None:
+        prediction, confidence = calibration.confident(prediction)
+        provenance = replace(provenance, calibration_id=calibration.id)
     return PreLabel(
-        prediction=published.prediction,
-        confidence=None,  # until a calibration has been fitted for this model version and task
-        calibrated=False,
-        uncertainty=uncertainty(card.task, published.prediction.signals),
-        provenance=_provenance(card.task, ran, content, flow),
+        prediction=prediction,
+        confidence=confidence,
+        calibrated=confidence is not None,
+        uncertainty=uncertainty(card.task, prediction.signals),
+        provenance=provenance,
         findings=published.findings,
         more_findings=published.more_findings,
         unmapped=published.unmapped,
@@ -242,7 +254,15 @@ def _text(content: Content) -> str | None:
     return content.data.decode().replace("\0", "\ufffd") if content.media == "text" else None
 
 
-def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
+def _calibration(task: Task, provenance: Provenance, flow: Flow) -> Calibration | None:
+    """What calibrates the scores of exactly these models; None while nothing does."""
+    calibration = flow.calibrations.get(task)
+    if calibration is None or not calibration.applies_to(provenance.chain, provenance.config_digest):
+        return None
+    return calibration
+
+
+def _provenance(ran: Sequence[ModelUse], content: Content, flow: Flow) -> Provenance:
     return Provenance(
         model=ran[-1].name,
         model_version=ran[-1].version,
@@ -250,7 +270,7 @@ def _provenance(task: Task, ran: Sequence[ModelUse], content: Content, flow: Flo
         config_digest=ran[-1].config_digest,
         chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in ran),
         calibration_id=None,
-        policy_id=flow.policies[task].id,
+        policy_id=None,  # until one has decided
         item_digest=content.digest or "",
         created_at=flow.clock(),
         rules_digest=flow.standards.rules_digest,

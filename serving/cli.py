@@ -22,6 +22,7 @@ from pipelines.store.store import Store
 from serving import demo_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
+from serving.policies.commands import policy_app
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_rows, screen, service
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 models_app = typer.Typer(no_args_is_help=True, help="The configured models and their weights.")
 app.add_typer(models_app, name="models")
 app.add_typer(drop_commands.runs_app, name="runs")
+app.add_typer(policy_app, name="policy")
 app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)

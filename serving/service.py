@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,10 +12,13 @@ from models.errors import ConfigError
 from models.types import Task
 from pipelines.errors import StoreUnavailableError
 from pipelines.fetch import Fetcher
+from pipelines.policy import Policy
+from pipelines.policy.in_force import InForce, Pinned
 from pipelines.prelabel import Flow, Models, Saves
 from pipelines.reuse import KeptModels, SharedModels
 from pipelines.review import ReviewQueue
 from pipelines.store.embedded import embedded_postgres
+from pipelines.store.policies import Policies
 from pipelines.store.results import Results
 from pipelines.store.store import Store
 from pipelines.types import Outcome
@@ -98,22 +101,40 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
             )
 
 
+def in_force(settings: Settings, store: Store, pinned: Mapping[Task, Pinned] | None = None) -> InForce:
+    """The policies of the settings' tasks, as the store has them."""
+    tasks: Iterable[Task] = settings.tasks if pinned is None else pinned
+    configured: dict[Task, Policy] = {task: settings.policies[task] for task in tasks}
+    return InForce(Policies(store), configured=configured, terms=settings.certificates, pinned=pinned)
+
+
 @asynccontextmanager
 async def flow_over(
-    settings: Settings, models: Models, store: Store, saves: Saves | None = None
+    settings: Settings,
+    models: Models,
+    store: Store,
+    saves: Saves | None = None,
+    *,
+    pinned: Mapping[Task, Pinned] | None = None,
 ) -> AsyncIterator[Flow]:
-    """The flow with the settings' tasks and policies; it saves to the store itself unless told otherwise."""
+    """The flow with the settings' tasks, under the policies that are in force; it saves to the store itself unless
+    told otherwise.
+
+    Args:
+        pinned: the policies that a run began with.
+    """
     if settings.store.reuse_days:
         kept = Results(store, most_age=timedelta(days=settings.store.reuse_days))
         with suppress(StoreUnavailableError):  # the next start will
             await kept.drop_old()
         models = KeptModels(models, kept)
-    async with Fetcher(settings.fetch) as fetcher:
+    async with Fetcher(settings.fetch) as fetcher, in_force(settings, store, pinned).looking() as force:
         yield Flow(
             fetcher=fetcher,
             models=SharedModels(models),
             tasks=settings.task_cards,
-            policies=settings.policies,
+            policies=force.policies,
+            calibrations=force.calibrations,
             store=saves or store,
             standards=settings.standards,
             clock=lambda: datetime.now(UTC),

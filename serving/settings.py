@@ -30,6 +30,7 @@ from pipelines.fetch import FetchPolicy
 from pipelines.ontology import Ontology
 from pipelines.ontology import read as read_ontology
 from pipelines.policy import ThresholdPolicy
+from pipelines.policy.terms import Terms
 from pipelines.sanity import SanityRules
 from pipelines.standards import Standards
 from pipelines.tasks import CHAINS, TaskCard
@@ -123,6 +124,8 @@ def _ontology_of(value: object) -> object:
 class Settings(BaseSettings):
     """Everything that can be configured; ``PRELABEL_SECTION__KEY`` in the environment overrides the file.
 
+    A task's ``policies`` are the thresholds that decide until a policy has been certified under the terms of its
+    ``certificates`` and activated.
     ``ontology`` is given as a file's path and read at once, so that every process that these settings are sent to has
     the same, on machines without the file too.
     """
@@ -134,6 +137,7 @@ class Settings(BaseSettings):
     models: tuple[ModelCard, ...]
     tasks: dict[Task, tuple[str, ...]]
     policies: dict[Task, ThresholdPolicy]
+    certificates: dict[Task, Terms] = Field(default_factory=dict)
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     fetch: FetchPolicy = FetchPolicy()
@@ -169,6 +173,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Settings:
+        if strangers := self.certificates.keys() - self.tasks.keys():
+            raise ValueError(f"certificates name {sorted(strangers)}, which are no tasks here: {', '.join(self.tasks)}")
+        for task, terms in self.certificates.items():
+            terms.acceptable(task)
         for task, chain in self.tasks.items():
             if unknown := [name for name in chain if name not in self.cards]:
                 raise ValueError(f"task '{task}' names unknown models {unknown}; configured: {', '.join(self.cards)}")

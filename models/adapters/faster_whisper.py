@@ -56,6 +56,8 @@ class Options:
     vad: bool = True
     language: str | None = None
     beam_size: PositiveInt = 5
+    num_hypotheses: PositiveInt = 1
+    token_distributions: bool = False
     max_new_tokens: PositiveInt | None = None
     no_speech_threshold: float = 0.6
     log_prob_threshold: float = -1.0
@@ -88,6 +90,8 @@ class Transcript:
     no_speech: float
     compression_ratio: float
     encoded_sum: np.ndarray | None = None  # (d,) float64 over the window's own frames, where the card wants embeddings
+    readings: tuple[tuple[str, float], ...] = ()  # the texts of the beam and their log-probabilities, best first
+    token_confidences: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,7 @@ class Whisper:
 
         self._card, self._model = card, model
         self._options = options_of(card, Options)
+        _check_search(card, self._options)
         language = self._options.language
         if language is not None and language not in model.supported_languages:
             raise ModelError(
@@ -209,6 +214,8 @@ class Whisper:
             encoded,
             prompts,
             beam_size=self._options.beam_size,
+            num_hypotheses=self._options.num_hypotheses,
+            return_logits_vocab=self._options.token_distributions,
             max_length=min(len(prompts[0]) + limit, longest) if limit else longest,
             return_scores=True,
             return_no_speech_prob=True,
@@ -227,9 +234,17 @@ class Whisper:
         aligned: Any = self._model.find_alignment(tokenizer, texts, encoded, frames)  # pyright: ignore[reportArgumentType]
         rows = zip(results, texts, aligned, self._sums(windows, encoded), strict=True)
         return [
-            replace(_transcript(result, tokenizer.decode(tokens), words, language), encoded_sum=encoded_sum)
+            self._judged(_transcript(result, tokenizer.decode(tokens), words, language, encoded_sum), result, tokenizer)
             for result, tokens, words, encoded_sum in rows
         ]
+
+    def _judged(self, transcript: Transcript, result: Any, tokenizer: Tokenizer) -> Transcript:
+        """The transcript with what the card asks CTranslate2 to tell beyond it."""
+        if self._options.num_hypotheses > 1:
+            transcript = replace(transcript, readings=tuple(_readings(result, tokenizer)))
+        if self._options.token_distributions:
+            transcript = replace(transcript, token_confidences=tuple(_confidences(result)))
+        return transcript
 
     def _sums(self, windows: Sequence[Window], encoded: StorageView) -> Sequence[np.ndarray | None]:
         """The (d,) sums of the encoder's answer over each window's own frames, without what is padding."""
@@ -263,7 +278,9 @@ class Whisper:
         return [self._prediction(recording, transcripts) for recording, transcripts, _ in rows]
 
     def _prediction(self, recording: Recording, transcripts: Sequence[Transcript]) -> Prediction:
-        numbers = [(t.mean_logprob, t.no_speech, *(word.score for word in t.words)) for t in transcripts]
+        numbers = [
+            (t.mean_logprob, t.no_speech, *t.token_confidences, *(word.score for word in t.words)) for t in transcripts
+        ]
         if not all(math.isfinite(number) for row in numbers for number in row):
             raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this recording")
         spoken, wordless_s = list[tuple[list[SpokenWord], Transcript]](), 0.0
@@ -284,6 +301,8 @@ class Whisper:
                 duration_s=recording.duration_s,
                 speech_s=min(recording.speech_s, recording.duration_s),
                 wordless_s=wordless_s,
+                token_confidences=np.array([one for t in transcripts for one in t.token_confidences]),
+                expected_errors=_expected_errors(transcripts),
             ),
             embedding=self._embedded(recording, transcripts),
         )
@@ -336,6 +355,48 @@ def _array(encoded: StorageView) -> np.ndarray:
     return np.asarray(encoded.to_device(Device.cpu).to(DataType.float32))
 
 
+def _check_search(card: ModelCard, options: Options) -> None:
+    """CTranslate2 returns no more hypotheses than its beam holds, and a beam's distributions not at all."""
+    if options.num_hypotheses > options.beam_size:
+        got = f"num_hypotheses {options.num_hypotheses} with beam_size {options.beam_size}"
+        raise ModelError("bad_card", f"'{card.name}' asks for {got}; it may not be larger than the beam")
+    if options.token_distributions and options.beam_size > 1:
+        problem = f"token_distributions with beam_size {options.beam_size}"
+        raise ModelError("bad_card", f"'{card.name}' asks for {problem}; distributions need beam_size 1")
+
+
+def _readings(result: Any, tokenizer: Tokenizer) -> Iterator[tuple[str, float]]:
+    """Each hypothesis with its log-probability; an empty text has none in CTranslate2, which divides by the length."""
+    for tokens, score in zip(result.sequences_ids, result.scores, strict=True):
+        if math.isfinite(score):
+            yield tokenizer.decode([token for token in tokens if token < tokenizer.eot]), score * len(tokens)
+
+
+def _confidences(result: Any) -> Iterator[float]:
+    """Tsallis confidence at each token of the only hypothesis; the step behind the last one, which ends it, is none."""
+    from ctranslate2 import DataType, Device
+
+    for logits in result.logits[0][: len(result.sequences_ids[0])]:
+        numbers = np.asarray(logits.to_device(Device.cpu).to(DataType.float32)).ravel()
+        weights = np.exp(numbers - numbers.max())
+        yield float(signals.tsallis_confidence(weights / weights.sum()))
+
+
+def _expected_errors(transcripts: Sequence[Transcript]) -> float | None:
+    """Expected word error rate of a recording: its windows', weighted by their words; None where none was asked for.
+
+    A window without words counts as one of a word.
+    """
+    heard = [t for t in transcripts if t.readings]
+    if not heard:
+        return None
+    rates = [
+        signals.expected_wer([text for text, _ in t.readings], np.array([score for _, score in t.readings]))
+        for t in heard
+    ]
+    return float(np.average(rates, weights=[max(len(t.readings[0][0].split()), 1) for t in heard]))
+
+
 def _rows_of(encoded: StorageView, rows: Sequence[int]) -> StorageView:
     """Some windows of an encoder's answer, by way of main memory: CTranslate2 has no other way, and it is 4 MB each."""
     from ctranslate2 import StorageView
@@ -348,7 +409,9 @@ def _mean(values: Sequence[float], *, otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language: str) -> Transcript:
+def _transcript(
+    result: Any, text: str, aligned: list[dict[str, Any]], language: str, encoded_sum: np.ndarray | None
+) -> Transcript:
     from faster_whisper.transcribe import get_compression_ratio, merge_punctuations
 
     merge_punctuations(aligned, _PREPENDED, _APPENDED)
@@ -371,6 +434,7 @@ def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language:
         mean_logprob=result.scores[0] * count / (count + 1) if count else 0.0,
         no_speech=float(result.no_speech_prob),
         compression_ratio=get_compression_ratio(text),
+        encoded_sum=encoded_sum,
     )
 
 
@@ -378,8 +442,11 @@ def load(card: ModelCard, folder: Path) -> Whisper:
     """Reads a Whisper that CTranslate2 has converted: model.bin, config.json, vocabulary.json, tokenizer.json.
 
     Options: ``vad`` (true) leaves out what silero's voice detection takes for silence; without it a recording is cut
-    every 30 s. ``language`` (none: the language of each item's first window). ``beam_size`` (5). ``max_new_tokens`` for
-    each window. ``no_speech_threshold`` (0.6) and ``log_prob_threshold`` (-1.0): a window beyond both is silent.
+    every 30 s. ``language`` (none: the language of each item's first window). ``beam_size`` (5). ``num_hypotheses`` (1,
+    at most the beam) above 1 gives the signal expected_wer. ``token_distributions`` (false, needs ``beam_size`` 1)
+    gives tsallis_min and tsallis_mean; it copies the whole vocabulary's logits at every token, 200 kB with Whisper's
+    51,865. Without it only the probabilities of the chosen tokens are known. ``max_new_tokens`` for each window.
+    ``no_speech_threshold`` (0.6) and ``log_prob_threshold`` (-1.0): a window beyond both is silent.
     ``shortest_window_s`` (30): the encoder sees a recording's windows filled up to a multiple of 5 s, and at least to
     this; its work grows with that. Published Whispers were trained on 30 s and hear worse in less: measure before you
     lower it for one. A network that was trained on shorter windows needs no more than those.

@@ -18,6 +18,7 @@ from segment_anything.utils.amg import batched_mask_to_box, build_point_grid, ca
 from torch.nn import functional
 from torchvision.ops import nms
 
+from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.embedding import embedding, pooled
@@ -310,12 +311,11 @@ class SegmentAnything:
             annotations.append(
                 _annotation(len(annotations), prompt, outline, label=label, size_hw=payload.size_hw, iou=iou)
             )
-        found = {
-            "min_score": scores,
-            "stability_min": np.array([outline.stability for outline in masks.outlines]),
-            "soft_iou_min": np.array([outline.soft_iou for outline in masks.outlines]),
-        }
-        read_off = {name: float(values.min()) for name, values in found.items()} if len(scores) else {}
+        read_off = signals.segmentation(
+            masks.predicted_ious,
+            stabilities=np.array([outline.stability for outline in masks.outlines]),
+            soft_ious=np.array([outline.soft_iou for outline in masks.outlines]),
+        )
         return Prediction(
             annotations=tuple(annotations),
             signals=read_off | ({"no_miss": 0.0 if unanswered else 1.0} if asked else {}),

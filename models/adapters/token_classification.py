@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
+from models.dropout import SeededDropout, dropping, seed_dropout, seed_of
 from models.embedding import embedding
 from models.errors import ItemError, ModelError
 from models.graphs import CudaRecorder, Graphs, Recorder, are_wanted, graph_part
@@ -54,13 +55,15 @@ _BERT_LARGE: dict[str, Any] = {
 class Options:
     """The longest input in tokens, and how many of them neighbouring windows share.
 
-    And whether to compile the network, and whether short passes replay CUDA graphs.
+    And whether to compile the network, whether short passes replay CUDA graphs, and how many further passes with
+    dropout tell how much the network's own doubt is worth.
     """
 
     window_tokens: Annotated[int, Field(ge=_SMALLEST_WINDOW)] = 512
     stride_tokens: NonNegativeInt = 64
     compile: bool = False
     graphs: bool = False
+    mc_passes: NonNegativeInt = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +93,13 @@ class TokenizedText:
 class Tagged:
     """The (T, K) float32 tag probabilities of each tokenized text of a batch.
 
-    ``embeddings`` are (H,) float32 where the card asks for them, else None.
+    And the (C, T, K) ones of each in C passes with dropout, or nothing; and its (H,) float32 embedding, or nothing.
     """
 
     texts: Sequence[TokenizedText]
     probabilities: Sequence[np.ndarray]
-    embeddings: Sequence[np.ndarray | None]
+    dropped: Sequence[np.ndarray] = ()
+    embeddings: Sequence[np.ndarray] = ()
 
 
 def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -148,10 +152,21 @@ class TokenClassifier:
         self._width = network.config.hidden_size
         if card.embeddings:
             keep_hidden(card, network)
+        self._mc_passes, self._dropout = options.mc_passes, self._seeded_dropout(options)
         if are_wanted(asked=options.graphs, device=self._device):
             self.record_graphs(CudaRecorder(), is_compiled=options.compile)
         elif options.compile:
             compile_part(self._network, is_any_shape=True)
+
+    def _seeded_dropout(self, options: Options) -> tuple[SeededDropout, ...]:
+        if not options.mc_passes:
+            return ()
+        if options.compile or options.graphs:
+            raise ModelError("bad_card", f"'{self._card.name}' cannot have mc_passes with compile or graphs; drop one")
+        layers = seed_dropout(self._network)
+        if not layers:
+            raise ModelError("bad_card", f"'{self._card.name}' has no dropout, so mc_passes would tell nothing")
+        return layers
 
     def record_graphs(self, record: Recorder, *, is_compiled: bool = False) -> None:
         """Replay passes that are short enough, padded to a power of two in tokens and in windows."""
@@ -198,67 +213,89 @@ class TokenClassifier:
         ranges = [own for text in batch for own in own_tokens(text)]
         passes = cut([len(window) for window in windows], self._passes)
         with tensor_cores(self._card):  # all passes are on their way before the first result is waited for
-            outputs = [
-                self._run([windows[index] for index in own.indices], [ranges[index] for index in own.indices], own)
-                for own in passes
-            ]
-        found, sums = dict[int, np.ndarray](), dict[int, np.ndarray]()
-        for own, (output, summed) in zip(passes, outputs, strict=True):
+            outputs, sums = list[torch.Tensor](), list[torch.Tensor]()
+            for own in passes:
+                answer = self._answer([windows[index] for index in own.indices], own)
+                outputs.append(self._tagged(answer, own))
+                if self._card.embeddings:
+                    sums.append(self._summed(answer, [ranges[index] for index in own.indices], own))
+            dropped = [self._dropped(text) for text in batch] if self._mc_passes else []
+        found = dict[int, np.ndarray]()
+        for own, output in zip(passes, outputs, strict=True):
             found |= zip(own.indices, output.cpu().numpy(), strict=True)
-            if summed is not None:
-                sums |= zip(own.indices, summed.cpu().numpy(), strict=True)
         remaining = iter(found[index][: len(window)] for index, window in enumerate(windows))
         taken = [[next(remaining) for _ in text.windows] for text in batch]
-        return Tagged(
-            texts=batch,
-            probabilities=[stitched(text, own) for text, own in zip(batch, taken, strict=True)],
-            embeddings=self._means(batch, [sums[index] for index in sorted(sums)]),
-        )
+        probabilities = [stitched(text, own) for text, own in zip(batch, taken, strict=True)]
+        embeddings = self._means(batch, passes, sums) if self._card.embeddings else []
+        return Tagged(texts=batch, probabilities=probabilities, dropped=dropped, embeddings=embeddings)
 
-    def _means(self, batch: Sequence[TokenizedText], sums: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    def _dropped(self, text: TokenizedText) -> np.ndarray:
+        """(C, T, K) probabilities from C passes with dropout.
+
+        Each window runs alone, C times side by side, with masks that its tokens seed: neighbours change nothing.
+        """
+        outputs = list[np.ndarray]()
+        for start, end in text.windows:
+            window = text.token_ids[start:end]
+            with dropping(self._dropout, seed=seed_of(window)):
+                alike = Pass(indices=tuple(range(self._mc_passes)), length=len(window))
+                answer = self._answer([window] * self._mc_passes, alike)
+                outputs.append(self._tagged(answer, alike).cpu().numpy())
+        each = [stitched(text, [own[number] for own in outputs]) for number in range(self._mc_passes)]
+        return np.stack(each)
+
+    def _means(
+        self, batch: Sequence[TokenizedText], passes: Sequence[Pass], sums: Sequence[torch.Tensor]
+    ) -> list[np.ndarray]:
         """The (H,) mean over each text's tokens from the sums over its windows; zeros for a text without tokens."""
-        if not self._card.embeddings:
-            return [None] * len(batch)
-        remaining = iter(sums)
+        found = dict[int, np.ndarray]()
+        for own, summed in zip(passes, sums, strict=True):
+            found |= zip(own.indices, summed.cpu().numpy(), strict=True)
+        remaining = iter(found[index] for index in range(len(found)))
         of_texts = [[next(remaining) for _ in text.windows] for text in batch]
         return [
             np.sum(own, axis=0) / len(text.token_ids) if own else np.zeros(self._width, dtype=np.float32)
             for text, own in zip(batch, of_texts, strict=True)
         ]
 
-    def _run(
-        self, windows: Sequence[np.ndarray], ranges: Sequence[tuple[int, int]], own: Pass
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(n, length, K) tag probabilities, and the (n, H) sums over each window's own tokens, still on the device."""
+    def _answer(self, windows: Sequence[np.ndarray], own: Pass) -> Any:
+        """What the network says of the windows of a pass: "logits", and "hidden" where embeddings are wanted."""
         first = len(self._before)
         ids = np.full((len(windows), first + own.length + len(self._after)), self._padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, seen, window in zip(ids, mask, windows, strict=True):
             whole = [*self._before, *window, *self._after]
             row[: len(whole)], seen[: len(whole)] = whole, 1
-        answer = self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask))
-        probabilities = answer["logits"][:, first : first + own.length].float().softmax(dim=-1)
-        if not self._card.embeddings:
-            return probabilities, None
-        is_own = np.zeros((len(windows), own.length), dtype=np.float32)
+        return self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask))
+
+    def _tagged(self, answer: Any, own: Pass) -> torch.Tensor:
+        """(n, length, K) tag probabilities, still on the device."""
+        first = len(self._before)
+        return answer["logits"][:, first : first + own.length].float().softmax(dim=-1)
+
+    def _summed(self, answer: Any, ranges: Sequence[tuple[int, int]], own: Pass) -> torch.Tensor:
+        """(n, H) sums of the last hidden state over each window's own tokens, still on the device."""
+        first = len(self._before)
+        hidden = answer["hidden"][:, first : first + own.length].float()
+        is_own = np.zeros((len(ranges), own.length), dtype=np.float32)
         for row, (start, end) in zip(is_own, ranges, strict=True):
             row[start:end] = 1.0
-        hidden = answer["hidden"][:, first : first + own.length].float()
-        return probabilities, torch.einsum("nth,nt->nh", hidden, self._moved(is_own))
+        return torch.einsum("nth,nt->nh", hidden, self._moved(is_own))
 
     def _moved(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         return tensor if self._device == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
 
     def read(self, raw: Tagged, payloads: Sequence[Payload]) -> list[Prediction]:
-        rows = zip(raw.texts, raw.probabilities, raw.embeddings, payloads, strict=True)
-        return [
-            self._embedded(self._prediction(text, probabilities, payload), vector)
-            for text, probabilities, vector, payload in rows
-        ]
-
-    def _embedded(self, prediction: Prediction, vector: np.ndarray | None) -> Prediction:
-        return prediction if vector is None else replace(prediction, embedding=embedding(self._card.name, vector))
+        rows = zip(raw.texts, raw.probabilities, payloads, strict=True)
+        predictions = [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+        if self._card.embeddings:
+            vectors = (embedding(self._card.name, vector) for vector in raw.embeddings)
+            predictions = [replace(p, embedding=vector) for p, vector in zip(predictions, vectors, strict=True)]
+        if not self._mc_passes:
+            return predictions
+        own = zip(predictions, raw.texts, raw.dropped, strict=True)
+        return [replace(p, signals=p.signals | signals.dropout(_of_words(text, passes))) for p, text, passes in own]
 
     def _prediction(self, text: TokenizedText, probabilities: np.ndarray, payload: Payload) -> Prediction:
         """Spans and signals of one text; a word's tag is its first token's."""
@@ -266,22 +303,33 @@ class TokenClassifier:
             raise ItemError("wrong_media", f"got {type(payload).__name__}; '{self._card.name}' labels text")
         if not np.isfinite(probabilities).all():
             raise ItemError("model_failed", f"'{self._card.name}' gave numbers that are not finite for this text")
-        of_words = np.array([probabilities[word.token] for word in text.words]).reshape(-1, len(self._tags.meanings))
+        of_words = _of_words(text, probabilities).reshape(-1, len(self._tags.meanings))
         meanings = [self._tags.meanings[tag] for tag in of_words.argmax(axis=1)]
-        spans = [
-            (label, text.words[first].start, text.words[last - 1].end, float(of_words[first:last].max(axis=1).min()))
-            for entity, first, last in group(meanings)
-            if (label := self._card.label_for(entity))
+        named = [
+            (label, first, last) for entity, first, last in group(meanings) if (label := self._card.label_for(entity))
         ]
-        scores = np.array([score for *_, score in spans], dtype=np.float64)
+        scores = signals.least_token(of_words.max(axis=1), [(first, last) for _, first, last in named])
+        spans = [
+            (label, text.words[first].start, text.words[last - 1].end, score)
+            for (label, first, last), score in zip(named, scores.tolist(), strict=True)
+        ]
         is_emitted = scores >= self._card.min_score
         emitted = [span for span, is_good in zip(spans, is_emitted, strict=True) if is_good]
         return Prediction(
             annotations=tuple(_annotation(index, span, payload.text) for index, span in enumerate(emitted)),
             signals=signals.token_classification(
-                of_words, outside=self._tags.outside, span_scores=scores, is_emitted=is_emitted
+                of_words,
+                outside=self._tags.outside,
+                span_scores=scores,
+                is_emitted=is_emitted,
+                token_cost=text.cost,
             ),
         )
+
+
+def _of_words(text: TokenizedText, probabilities: np.ndarray) -> np.ndarray:
+    """(…, W, K) from (…, T, K): of each word's first token."""
+    return probabilities[..., [word.token for word in text.words], :]
 
 
 def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Annotation:
@@ -373,10 +421,13 @@ def load(card: ModelCard, folder: Path) -> TokenClassifier:
 
     Options: ``window_tokens`` (512) is the longest input; a longer text is cut into windows that share
     ``stride_tokens`` (64, at most a quarter of a window). ``compile`` (false) builds kernels with torch.compile;
-    ``graphs`` (false) replays short passes as CUDA graphs.
+    ``graphs`` (false) replays short passes as CUDA graphs. ``mc_passes`` (0) runs each window that many more times with
+    dropout in all but the attention's weights, text by text, for the signals of ``models.signals.dropout``; it
+    multiplies the work, and goes with neither of the two before.
 
     Raises:
-        ModelError: there are no weights, or only pickled ones, or they lack the classifier.
+        ModelError: there are no weights, or only pickled ones, or they lack the classifier; or passes with dropout are
+            asked for, and there is none.
     """
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 

@@ -125,7 +125,7 @@ class Draft:
     def _signals(self, kept: tuple[Annotation, ...]) -> dict[str, float]:
         """The signals without what was removed: ``min_score`` over the rest, ``no_miss`` with what nothing stands for.
 
-        What the model saw and the rules took away counts as the model's own rejects do (models/signals.py), so that an
+        What the model saw and the rules took away counts as the model's own rejects do (models/signals/), so that an
         item is not accepted as empty because its only label was odd.
         """
         signals = dict(self.prediction.signals)

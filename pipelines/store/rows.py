@@ -25,7 +25,7 @@ Key = tuple[str, str]  # item id and task: what names an outcome within a run
 _LONGEST_ID = 1024  # bytes in UTF-8
 
 ANNOTATIONS = TypeAdapter(tuple[Annotation, ...])
-_PREDICTION = TypeAdapter(Prediction)
+PREDICTION = TypeAdapter(Prediction)
 _PROMPTS = TypeAdapter(Prompts)
 _PROVENANCE = TypeAdapter(Provenance)
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
@@ -162,7 +162,7 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
         "item_id": item_id(labelled.item.id),
         "task": labelled.task,
         "status": pre_label.prediction.status,
-        "prediction": _written(_PREDICTION, pre_label.prediction),
+        "prediction": _written(PREDICTION, pre_label.prediction),
         "confidence": pre_label.confidence,
         "calibrated": pre_label.calibrated,
         "uncertainty": Fragment(json_text(pre_label.uncertainty)),
@@ -260,7 +260,7 @@ def item(row: RowMapping) -> Item:
 
 def pre_label(row: RowMapping) -> PreLabel:
     return PreLabel(
-        prediction=_PREDICTION.validate_python(row["prediction"]),
+        prediction=PREDICTION.validate_python(row["prediction"]),
         confidence=row["confidence"],
         calibrated=row["calibrated"],
         uncertainty=row["uncertainty"],

@@ -34,6 +34,7 @@ from serving.drops.loading import LoadingModels, loading
 from serving.drops.orders import Order
 from serving.drops.output import write_output
 from serving.drops.pace import at_once
+from serving.drops.pinning import pinned
 from serving.drops.staff import Staffing, needed, staffed
 from serving.process import this_process
 from serving.profiles import profiled
@@ -87,7 +88,8 @@ async def annotate(
         settings = _opened_for(settings, order)
         source = open_source(order.drop, order.task, policy=settings.fetch, kind=order.kind)
         run_id = run.id if run is not None else uuid.uuid4().hex[:12]
-        job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url)
+        pin = await pinned(store, run, order.task, settings.policies[order.task])
+        job = Job(settings=settings, task=order.task, run_id=run_id, store_url=url, pinned=pin)
         async with _labelling(job, store, await needed(staffing, store, run, source), models) as labelling:
             run = await _begun(store, run, run_id, order, source, labelling.fingerprint)
             async with Drops(store).hold(run.id, worker=this_process()) as attempt:
@@ -139,10 +141,11 @@ async def _labelling(
         return
     async with loading(settings, task) if models is None else nullcontext(models) as models:
         loaded = await models()
-        async with flow_over(settings, loaded, store) as flow:
+        async with flow_over(settings, loaded, store, pinned={task: job.pinned}) as flow:
             recent = Recent(partial(Drops(store).known, job.run_id))
             labels = FlowLabels(flow, at_once=at_once(settings, task), recent=recent)
-            yield _Labelling(labels=labels, fingerprint=fingerprint(settings, loaded, task), fetcher=flow.fetcher)
+            digests = fingerprint(settings, loaded, task, policy_id=job.pinned.policy_id)
+            yield _Labelling(labels=labels, fingerprint=digests, fetcher=flow.fetcher)
 
 
 @asynccontextmanager

@@ -9,10 +9,10 @@ from serving.settings import Settings
 POLICY, RULES, ONTOLOGY = "policy", "sanity", "ontology"  # as the configuration calls them
 
 
-def fingerprint(settings: Settings, models: Models, task: Task) -> dict[str, str]:
+def fingerprint(settings: Settings, models: Models, task: Task, *, policy_id: str) -> dict[str, str]:
     """Digests by the names of what they are of: each model of the task, the policy, the rules, and an ontology."""
     uses = [models.use_of(model) for model in settings.tasks[task]]
     of_models = {f"{use.name}@{use.version}": f"{use.weights_digest}:{use.config_digest}" for use in uses}
     standards = settings.standards
     of_ontology = {} if standards.ontology_digest is None else {ONTOLOGY: standards.ontology_digest}
-    return of_models | {POLICY: settings.policies[task].id, RULES: standards.rules_digest} | of_ontology
+    return of_models | {POLICY: policy_id, RULES: standards.rules_digest} | of_ontology

@@ -12,6 +12,7 @@ from functools import partial
 from models.types import Task
 from pipelines.batch import FlowLabels
 from pipelines.local import LocalModels
+from pipelines.policy.in_force import Pinned
 from pipelines.prelabel import Request
 from pipelines.recent import Recent
 from pipelines.store.drops import Drops
@@ -33,6 +34,7 @@ class Job:
     task: Task
     run_id: str
     store_url: str
+    pinned: Pinned
 
 
 class Labeller:
@@ -55,9 +57,11 @@ class Labeller:
             ModelError: a model cannot be loaded here.
         """
         settings, task = self._job.settings, self._job.task
-        digests = fingerprint(settings, self._models, task)  # loads them
+        digests = fingerprint(settings, self._models, task, policy_id=self._job.pinned.policy_id)  # loads them
         store = await self._open.enter_async_context(Store.open(self._job.store_url, pool_size=1, is_current=True))
-        flow = await self._open.enter_async_context(flow_over(settings, self._models, store))
+        flow = await self._open.enter_async_context(
+            flow_over(settings, self._models, store, pinned={task: self._job.pinned})
+        )
         recent = Recent(partial(Drops(store).known, self._job.run_id))
         self._labels = FlowLabels(flow, at_once=1, recent=recent)  # the pool says how many it gets
         self._watching = asyncio.create_task(self._watch())

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from models.errors import ConfigError, ModelError, PrelabelError
@@ -22,10 +23,11 @@ from pipelines.store.values import Run
 from serving.drops.fingerprint import fingerprint
 from serving.drops.orders import changes
 from serving.drops.pace import at_once_of_run
+from serving.drops.pinning import pinned
 from serving.process import this_process
 from serving.runs.posted_drop import PostedDrop
 from serving.runs.served_labels import Examination, ServedLabels
-from serving.service import DeployedModels
+from serving.service import DeployedModels, in_force
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -100,8 +102,7 @@ class RunWorker:
     async def _work_on(self, run: Run) -> None:
         """Label what is pending of a run, and note how it ended."""
         try:
-            batch = await self._begin(run)
-            async with self._telling(run, batch):
+            async with self._begun(run) as batch, self._telling(run, batch):
                 status = await batch.work()
             await self._posted.tell(run, batch.progress)
             await self._posted.finish(run, status=status)
@@ -116,7 +117,8 @@ class RunWorker:
             reason = "the service failed on this run; its log says why"
             await self._posted.finish(run, status="failed", reason=reason)
 
-    async def _begin(self, run: Run) -> Batch:
+    @asynccontextmanager
+    async def _begun(self, run: Run) -> AsyncIterator[Batch]:
         """The batch of a run, once it is sure that it goes on with what it began with.
 
         Raises:
@@ -126,27 +128,30 @@ class RunWorker:
         if drop is None:
             raise ConfigError(f"run '{run.id}' does not say which drop it is over")
         source = None if run.is_listed else await asyncio.to_thread(drop.open, self._settings)
-        await self._check(run, drop, source)
-        labels = FlowLabels(
-            self._flow,
-            at_once=at_once_of_run(self._settings, drop.task),
-            recent=Recent(partial(Drops(self._store).known, run.id)),
-            come_back=True,
-        )
-        return Batch(
-            run.id,
-            drop.task,
-            source=source,
-            store=self._store,
-            labels=ServedLabels(labels, self._examination),
-            attempt=run.attempt,
-            patience_s=self._settings.store.patience_s,
-        )
+        pin = await pinned(self._store, run, drop.task, self._settings.policies[drop.task])
+        await self._check(run, drop, source, policy_id=pin.policy_id)
+        async with in_force(self._settings, self._store, {drop.task: pin}).looking() as force:
+            flow = replace(self._flow, policies=force.policies, calibrations=force.calibrations)
+            labels = FlowLabels(
+                flow,
+                at_once=at_once_of_run(self._settings, drop.task),
+                recent=Recent(partial(Drops(self._store).known, run.id)),
+                come_back=True,
+            )
+            yield Batch(
+                run.id,
+                drop.task,
+                source=source,
+                store=self._store,
+                labels=ServedLabels(labels, self._examination),
+                attempt=run.attempt,
+                patience_s=self._settings.store.patience_s,
+            )
 
-    async def _check(self, run: Run, drop: PostedDrop, source: Source | None) -> None:
+    async def _check(self, run: Run, drop: PostedDrop, source: Source | None, *, policy_id: str) -> None:
         found: Mapping[str, str] = {} if source is None else await asyncio.to_thread(source.identity)
         described = drop.as_source() | dict(found)
-        labels_with = fingerprint(self._settings, self._models, drop.task)
+        labels_with = fingerprint(self._settings, self._models, drop.task, policy_id=policy_id)
         if run.fingerprint is None:
             await self._posted.describe(run, source=described, fingerprint=labels_with)
         elif changed := changes(run, source=described, fingerprint=labels_with):

@@ -1,4 +1,4 @@
-"""Checks that outlines are the runs of the masks, and that masks are judged as models/signals.py says."""
+"""Checks that outlines are the runs of the masks, and that masks are judged as models/signals/ says."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 from models.adapters import faster_whisper
 from models.adapters.faster_whisper import Whisper
 from models.card import BatchLimits, ModelCard
-from models.demo.evaluate_language import held_out_clips, normalised
+from models.demo.evaluate_language import auroc, held_out_clips, normalised
 from models.demo.train import WEIGHTS
 from models.errors import ItemError, ModelError
 from models.speech_windows import (
@@ -179,6 +179,83 @@ def test_a_segment_scores_as_its_tokens_and_the_end_did_on_average(demo: Whisper
     expected = np.mean([row[token] for row, token in zip(logprobs, chosen, strict=True)])
     assert expected < -0.05  # unsure enough to tell one way of averaging from another
     assert prediction.signals["mean_logprob"] == pytest.approx(float(expected), rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def several() -> Whisper:
+    """With five readings of each window."""
+    return faster_whisper.load(a_card(options=OPTIONS | {"beam_size": 5, "num_hypotheses": 5}), DEMO)
+
+
+@pytest.fixture(scope="module")
+def telling() -> Whisper:
+    """With the whole distribution of each token."""
+    return faster_whisper.load(a_card(options=OPTIONS | {"token_distributions": True}), DEMO)
+
+
+def of_part(adapter: Whisper, part: str, signal: str, *, count: int = 16) -> list[float]:
+    """A signal of the clips that have it: where no token is heard, none has a distribution."""
+    predictions = predict(adapter, *[clip for clip, _ in held_out_clips(part)[:count]])
+    return [prediction.signals[signal] for prediction in predictions if signal in prediction.signals]
+
+
+def test_readings_of_noisy_clips_differ_more_than_those_of_clean_ones(several: Whisper) -> None:
+    clean, noisy = (of_part(several, part, "expected_wer") for part in ("clean", "noisy"))
+
+    assert min(clean + noisy) >= 0.0
+    assert np.mean(noisy) > np.mean(clean) + 0.1
+
+
+def test_the_best_reading_is_the_one_that_is_published(several: Whisper, clips: list[tuple[AudioPayload, str]]) -> None:
+    [transcript] = several.forward(several.prepare([clips[0][0]])).transcripts
+
+    texts, logprobs = zip(*transcript.readings, strict=True)
+    assert texts[0] == transcript.text
+    assert len(set(texts)) > 1
+    assert max(logprobs) <= 0.0
+
+
+def test_distributions_over_tokens_are_flatter_in_noise_than_in_clean_speech(telling: Whisper) -> None:
+    clean, noisy = (of_part(telling, part, "tsallis_mean") for part in ("clean", "noisy"))
+
+    assert all(0.0 <= value <= 1.0 for value in clean + noisy)
+    assert auroc(np.array(clean + noisy), np.array([True] * len(clean) + [False] * len(noisy))) >= 0.8
+
+
+@pytest.mark.parametrize("kind", ["several", "telling"])
+def test_what_is_told_beyond_the_text_changes_no_text_and_depends_on_no_neighbour(
+    kind: str, request: pytest.FixtureRequest, clips: list[tuple[AudioPayload, str]]
+) -> None:
+    adapter: Whisper = request.getfixturevalue(kind)
+    payloads = [payload for payload, _ in clips[:2]] + [payload for payload, _ in held_out_clips("noisy")[:2]]
+    payloads += [AudioPayload(samples=silence(1.0)), recording(payloads[0].samples, silence(28.0), payloads[1].samples)]
+    plain = faster_whisper.load(a_card(options=OPTIONS | {"beam_size": adapter._options.beam_size}), DEMO)
+
+    together = predict(adapter, *payloads)
+
+    for payload, prediction, without in zip(payloads, together, predict(plain, *payloads), strict=True):
+        [alone] = predict(adapter, payload)
+        assert_alike(prediction, alone)
+        assert [found.text for found in prediction.annotations] == [found.text for found in without.annotations]
+
+
+def test_only_asked_for_signals_are_told(demo: Whisper, clips: list[tuple[AudioPayload, str]]) -> None:
+    [prediction] = predict(demo, clips[0][0])
+
+    assert not {"expected_wer", "tsallis_min", "tsallis_mean"} & prediction.signals.keys()
+    assert 0.5 < prediction.signals["words_per_s"] < 5.0
+    assert prediction.signals["wordless_share"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_hypotheses": 2}, "larger than the beam"), ({"beam_size": 5, "token_distributions": True}, "beam_size 1")],
+)
+def test_a_search_that_cannot_tell_what_is_asked_for_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        faster_whisper.load(a_card(options=OPTIONS | options), DEMO)
+
+    assert caught.value.code == "bad_card"
 
 
 def test_only_segments_are_emitted_where_the_card_drops_words(clips: list[tuple[AudioPayload, str]]) -> None:

@@ -70,7 +70,7 @@ def test_a_mask_carries_the_label_and_the_parent_of_its_box() -> None:
     carried = [(found.label, found.parent_id) for found in prediction.annotations]
     assert carried == [(prompt.label, prompt.parent_id) for prompt in payload.prompts.boxes]
     assert all(0.0 <= found.score <= 1.0 for found in prediction.annotations)
-    assert {"min_score", "stability_min", "soft_iou_min", "no_miss"} == prediction.signals.keys()
+    assert {"min_score", "predicted_iou_min", "stability_min", "soft_iou_min", "no_miss"} == prediction.signals.keys()
     assert prediction.signals["no_miss"] == 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
@@ -18,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from models.adapters import token_classification
 from models.adapters.token_classification import TokenClassifier, cut_windows
 from models.card import ModelCard
+from models.demo.sentences import Part, held_out_texts
 from models.demo.train import WEIGHTS
 from models.errors import ItemError, ModelError
 from models.tags import group, meaning
@@ -194,6 +197,58 @@ def test_an_item_is_labelled_alike_alone_and_in_any_batch(demo: TokenClassifier)
             gap = [abs(a.score - b.score) for a, b in zip(batched.annotations, alone.annotations, strict=True)]
             assert max(gap, default=0.0) <= 1e-3
             assert batched.signals == pytest.approx(alone.signals, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def dropping() -> TokenClassifier:
+    return token_classification.load(a_card(options={"mc_passes": 8}), DEMO)
+
+
+def test_passes_with_dropout_disagree_more_on_hard_texts_than_on_easy_ones(dropping: TokenClassifier) -> None:
+    def mean_disagreement(part: Part) -> float:
+        texts = [sentence.text for sentence in held_out_texts(part, n=24, seed=5)]
+        return float(np.mean([found.signals["mutual_information_mean"] for found in predict(dropping, *texts)]))
+
+    easy, hard = mean_disagreement("easy"), mean_disagreement("hard")
+
+    assert 0.0 < easy < 0.5 * hard
+
+
+def test_passes_with_dropout_change_no_label_and_depend_on_no_neighbour(
+    demo: TokenClassifier, dropping: TokenClassifier
+) -> None:
+    texts = [SENTENCE, "", "Hi Omar!", " ".join([SENTENCE] * 12), "In Dalkville it rained."]
+
+    together, reversed_order = predict(dropping, *texts), predict(dropping, *texts[::-1])[::-1]
+
+    for text, one, other, plain in zip(texts, together, reversed_order, predict(demo, *texts), strict=True):
+        [alone] = predict(dropping, text)
+        assert spans(one) == spans(plain)
+        for batched in (one, other):
+            assert batched.signals == pytest.approx(alone.signals, abs=1e-5)
+        assert {name: one.signals[name] for name in plain.signals} == pytest.approx(plain.signals, abs=1e-3)
+        assert {"mutual_information_max", "variation_ratio_max"} <= one.signals.keys()
+
+
+def test_dropout_draws_nothing_from_the_generator_that_a_process_shares(dropping: TokenClassifier) -> None:
+    before = torch.get_rng_state()
+
+    [one], [other] = predict(dropping, SENTENCE), predict(dropping, SENTENCE)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.signals == other.signals
+
+
+def test_dropout_is_refused_where_it_cannot_be_had(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "model")
+    config = json.loads((DEMO / "config.json").read_text(encoding="utf-8"))
+    dry = config | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(dry), encoding="utf-8")
+
+    with pytest.raises(ModelError, match="no dropout"):
+        token_classification.load(a_card(options={"mc_passes": 2}), tmp_path / "model")
+    with pytest.raises(ModelError, match="compile or graphs"):
+        token_classification.load(a_card(options={"mc_passes": 2, "graphs": True}), DEMO)
 
 
 def test_an_empty_batch_stays_empty(demo: TokenClassifier) -> None:

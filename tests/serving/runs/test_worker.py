@@ -221,7 +221,8 @@ async def test_a_run_over_a_manifest_that_has_changed_does_not_go_on(
     settings, models = settings_over(tmp_path, postgres_url), CountingModels()
     async with a_worker(settings, models) as worker, worker._posted.take(run_id, worker="gone") as run:
         assert run is not None
-        await worker._begin(run)  # and is killed before anything is listed
+        async with worker._begun(run):
+            pass  # and is killed before anything is listed
 
     manifest.write_text('{"id": "a", "text": "0.5"}\n{"id": "b", "text": "0.6"}\n')
     async with working(settings, models):

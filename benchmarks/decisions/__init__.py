@@ -1,0 +1,1 @@
+"""Measures what certified auto-acceptance promises and what it accepts, beside other rules."""

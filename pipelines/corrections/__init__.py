@@ -1,0 +1,1 @@
+"""Says what a human changed in a pre-label, and whether it was acceptable as it stood."""

@@ -1,0 +1,82 @@
+"""Suspends a policy when the answers to its audits say that its promise is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from pipelines.corrections.acceptable import loss
+from pipelines.errors import StoreUnavailableError
+from pipelines.policy.audited import AuditedItem, AuditReport, audit_report
+from pipelines.policy.certified import CertifiedPolicy
+from pipelines.store.audits import Answered, Audits
+from pipelines.store.policies import AUDITS, Policies
+from pipelines.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+
+
+class Watch:
+    """Looks at the audits of the policies that are in force, as answers come in.
+
+    Several processes may do so at the same time: whoever is first suspends, and the others find it done.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._policies, self._audits = Policies(store), Audits(store)
+        self._items = defaultdict[str, dict[int, AuditedItem]](dict)  # by policy and review, what was read so far
+
+    async def look(self) -> list[str]:
+        """Suspend what is broken; the ids of the policies that this has suspended."""
+        standings = (await self._policies.in_force()).values()
+        accepting = [standing.policy for standing in standings if standing.suspended is None]
+        return [policy.id for policy in accepting if await self._suspend_if_broken(policy)]
+
+    async def report(self, policy: CertifiedPolicy, *, run_id: str | None = None) -> AuditReport:
+        """How a policy's promise does, in all runs or in one."""
+        answered = await self._audits.answered(policy.id, run_id=run_id)
+        items = await asyncio.to_thread(lambda: [_item(policy, one) for one in answered])
+        decided = await self._audits.decided(policy.id, run_id=run_id)
+        return audit_report(policy, items, {route: one.items for route, one in decided.items()})
+
+    @asynccontextmanager
+    async def watching(self, *, look_s: float = _LOOK_S) -> AsyncIterator[None]:
+        """Look again and again as long as the context lasts."""
+        watching = asyncio.create_task(self._keep_looking(look_s))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _keep_looking(self, look_s: float) -> None:
+        while True:
+            await asyncio.sleep(look_s)
+            with suppress(StoreUnavailableError):
+                await self.look()
+
+    async def _suspend_if_broken(self, policy: CertifiedPolicy) -> bool:
+        known = self._items[policy.id]
+        if not (new := await self._audits.answered(policy.id, known=known.keys())):
+            return False
+        known |= await asyncio.to_thread(lambda: {one.review_id: _item(policy, one) for one in new})
+        report = audit_report(policy, [item for _, item in sorted(known.items())], {})
+        if not report.is_broken:
+            return False
+        logger.warning("policy '%s' is suspended: %s", policy.id, report.summary())
+        return await self._policies.suspend(policy.id, actor=AUDITS, reason=report.summary())
+
+
+def _item(policy: CertifiedPolicy, one: Answered) -> AuditedItem:
+    said, acceptable = one.prediction.annotations, policy.terms.acceptable(policy.task)
+    return AuditedItem(
+        route=one.route,
+        propensity=one.propensity,
+        uniform_rate=one.uniform_rate,
+        loss=loss(policy.task, said, one.answer, acceptable),
+    )

@@ -1,0 +1,262 @@
+"""Gives the command line its commands for certified policies."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from typing import Annotated, TypeVar
+
+import typer
+from rich.panel import Panel
+
+from models.errors import ConfigError
+from models.types import Task
+from pipelines.policy.fit import Fitted
+from pipelines.policy.simulation import Simulation, fresh, simulate
+from pipelines.policy.terms import ALL, Terms
+from pipelines.store.evidence import EvidenceReader
+from pipelines.store.policies import Policies, StoredPolicy, evidence_of
+from pipelines.store.store import Store
+from serving import settings as configuration
+from serving.drops.commands import with_store
+from serving.policies.conditions import conditions_of
+from serving.policies.fitting import fit_policy
+from serving.policies.views import fitted_view, stored_view
+from serving.settings import Settings
+from serving.terminal import AsJson, Config, notes, print_json, print_rows, screen, task_named
+
+policy_app = typer.Typer(
+    no_args_is_help=True, help="Policies that accept items without a human, under a certificate on the error."
+)
+
+T = TypeVar("T")
+TaskName = Annotated[str, typer.Option("--task", help="detection, segmentation, ner or speech.", show_default=False)]
+PolicyId = Annotated[
+    str, typer.Argument(help="The policy's id, as 'prelabel policy show' lists it.", show_default=False)
+]
+RunId = Annotated[str | None, typer.Option("--run", help="Look at this run alone.", show_default=False)]
+Reason = Annotated[str, typer.Option(help="Why, for those who look later.", show_default=False)]
+
+
+@policy_app.command("fit")
+def fit_command(
+    task: TaskName,
+    run: RunId = None,
+    mode: Annotated[
+        str | None, typer.Option(help="dataset_error or accepted_error; else as configured.", show_default=False)
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="The bound on the error.", show_default=False)] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="The chance that it fails, over all rounds.", show_default=False)
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep-calibration", help="Certify with the calibration there is.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate and certify a policy by the reviews of the random sample; 'activate' puts it in force.
+
+    Every fit spends a part of delta: half of what is left, whatever becomes of it.
+    """
+    settings, of = configuration.load(config), task_named(task)
+    terms = _terms(settings, of, mode=mode, alpha=alpha, delta=delta)
+    fitted = _with(settings, lambda store: fit_policy(store, settings, of, terms, run_id=run, keep=keep))
+    if as_json:
+        print_json(fitted_view(fitted))
+        return
+    _tell_fitted(fitted)
+
+
+@policy_app.command()
+def show(
+    policy_id: Annotated[str | None, typer.Argument(help="Else all of them.", show_default=False)] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the policies, or show one with its certificates, what it stands on, and what happened to it."""
+    if policy_id is None:
+        stored = with_store(config, lambda store: Policies(store).list())
+        print_json([stored_view(one) for one in stored]) if as_json else print_rows([_line(one) for one in stored])
+        return
+    one = with_store(config, lambda store: Policies(store).get(policy_id))
+    print_json(stored_view(one)) if as_json else _tell_stored(one)
+
+
+@policy_app.command("simulate")
+def simulate_command(
+    policy_id: Annotated[
+        str | None, typer.Argument(help="Else the thresholds of the configuration.", show_default=False)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Where no policy is named.", show_default=False)] = None,
+    run: RunId = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a policy would have done with past items; nothing is changed.
+
+    Where there are answers that the policy was not fitted to, it is held against these alone.
+    """
+    settings = configuration.load(config)
+    simulation, note = _with(settings, lambda store: _simulated(store, settings, policy_id, task, run))
+    if as_json:
+        print_json(
+            asdict(simulation) | {"coverage": simulation.coverage, "summary": simulation.summary(), "note": note}
+        )
+        return
+    screen.print(simulation.summary(), highlight=False)
+    print_rows([{"route": route, "items": count} for route, count in sorted(simulation.routes.items())])
+    if note:
+        screen.print(f"[dim]{note}[/]", highlight=False)
+
+
+@policy_app.command()
+def activate(policy_id: PolicyId, reason: Reason = "activated", config: Config = None) -> None:
+    """Put a policy in force for its task, within a second and for every process on this store."""
+    with_store(config, lambda store: Policies(store).activate(policy_id, actor=getpass.getuser(), reason=reason))
+    notes.print(f"[bold]{policy_id}[/] decides from now on; runs that have begun stay with the policy they began with")
+
+
+@policy_app.command()
+def suspend(policy_id: PolicyId, reason: Reason = "suspended by hand", config: Config = None) -> None:
+    """Let a policy accept nothing any more: everything goes to people."""
+    could = with_store(config, lambda store: Policies(store).suspend(policy_id, actor=getpass.getuser(), reason=reason))
+    notes.print(f"[bold]{policy_id}[/] accepts nothing any more" if could else f"{policy_id} was suspended already")
+
+
+@policy_app.command()
+def retire(policy_id: PolicyId, reason: Reason = "retired", config: Config = None) -> None:
+    """Take a policy out of force; the thresholds of the configuration decide again."""
+    with_store(config, lambda store: Policies(store).retire(policy_id, actor=getpass.getuser(), reason=reason))
+    notes.print(f"[bold]{policy_id}[/] is retired; the configuration's thresholds decide")
+
+
+def _terms(settings: Settings, task: Task, *, mode: str | None, alpha: float | None, delta: float | None) -> Terms:
+    """The configured terms with what the command line says instead.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    from pydantic import ValidationError
+
+    from pipelines.policy.terms import TERMS
+
+    if task not in settings.policies:
+        raise ConfigError(f"task '{task}' is not configured; choose one of: {', '.join(settings.policies)}")
+    configured = settings.certificates.get(task) or Terms(queue=settings.policies[task].queue)
+    given = {"mode": mode, "alpha": alpha, "delta": delta}
+    changed = replace(configured, **{name: value for name, value in given.items() if value is not None})
+    try:
+        return TERMS.validate_python(TERMS.dump_python(changed))
+    except ValidationError as err:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}; got {p['input']!r}" for p in err.errors())
+        raise ConfigError(f"these are no terms for a certificate: {problems}") from err
+
+
+async def _simulated(
+    store: Store, settings: Settings, policy_id: str | None, task: str | None, run: str | None
+) -> tuple[Simulation, str]:
+    if policy_id is None:
+        if task is None:
+            raise ConfigError("name a policy, or a --task to try the configured thresholds of")
+        of = task_named(task)
+        evidence = await EvidenceReader(store).read(of, conditions_of(settings, of), run_id=run)
+        terms = settings.certificates.get(of) or Terms(queue=settings.policies[of].queue)
+        return simulate(
+            settings.policies[of],
+            evidence,
+            task=of,
+            calibration=None,
+            acceptable=terms.acceptable(of),
+            delta=terms.delta,
+        ), ""
+    stored = await Policies(store).get(policy_id)
+    policy, of = stored.policy, stored.policy.task
+    evidence = await EvidenceReader(store).read(of, policy.conditions, run_id=run)
+    used = frozenset(stored.evidence["certified_on"]) | frozenset(stored.evidence["calibrated_on"])
+    new = fresh(evidence.judged, used)
+    note = "held against answers that came after the fit"
+    if not new:
+        note = "held against the answers that it was fitted to: the certificate's bound stands, these bounds flatter it"
+    return simulate(
+        policy,
+        replace(evidence, judged=new or evidence.judged),
+        task=of,
+        calibration=stored.calibration,
+        acceptable=policy.terms.acceptable(of),
+        delta=policy.terms.delta,
+    ), note
+
+
+def _with(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
+    import asyncio
+
+    from serving.drops.annotate import opened_store
+
+    async def opened() -> T:
+        async with opened_store(settings) as store:
+            return await ask(store)
+
+    return asyncio.run(opened())
+
+
+def _tell_fitted(fitted: Fitted) -> None:
+    policy = fitted.policy
+    lines = [f"{_of(name)}{one.summary()}" for name, one in policy.certificates.items()]
+    lines += [_stands_on(evidence_of(fitted))]
+    if fitted.calibration is None:
+        lines.append(f"Not calibrated, the models' own scores decide: {fitted.uncalibrated}")
+    screen.print(
+        Panel("\n".join(lines), title=f"{policy.id} · {policy.task} · round {policy.round}", title_align="left")
+    )
+    if any(one.is_certified for one in policy.certificates.values()):
+        notes.print(f"put it in force: [bold]prelabel policy activate {policy.id}[/]")
+
+
+def _of(slice_: str) -> str:
+    return "" if slice_ == ALL else f"{slice_}: "
+
+
+def _stands_on(evidence: dict) -> str:
+    parts = [
+        f"certified on {len(evidence['certified_on'])} answers, calibrated on {len(evidence['calibrated_on'])} others",
+        f"{evidence['pending']} of the random sample still wait for their review",
+    ]
+    if evidence["set_aside"]:
+        parts.append(f"{evidence['set_aside']} that nobody could answer count as wrong")
+    if evidence["shown"]:
+        parts.append(f"{evidence['shown']} were answered with the pre-label in sight, so errors may have been missed")
+    return "; ".join(parts) + "."
+
+
+def _tell_stored(one: StoredPolicy) -> None:
+    policy = one.policy
+    lines = [f"{_of(name)}{certificate.summary()}" for name, certificate in policy.certificates.items()]
+    lines += [_stands_on(one.evidence), f"Models: {' → '.join(policy.conditions.chain)}"]
+    if one.calibration is not None:
+        described = one.calibration.describe()
+        lines.append(f"Calibration {one.calibration.id}: {described.sentence if described else 'of items alone'}")
+    title = f"{policy.id} · {policy.task} · round {policy.round} · {one.state}"
+    screen.print(Panel("\n".join(lines), title=title, title_align="left"))
+    if one.events:
+        print_rows(
+            [{"at": f"{e.at:%Y-%m-%d %H:%M} UTC", "what": e.action, "why": e.reason, "by": e.actor} for e in one.events]
+        )
+
+
+def _line(one: StoredPolicy) -> dict[str, object]:
+    certificates = one.policy.certificates.values()
+    certified = [certificate for certificate in certificates if certificate.is_certified]
+    coverage = max((certificate.coverage for certificate in certified), default=0.0)
+    return {
+        "policy": one.policy.id,
+        "task": one.policy.task,
+        "round": one.policy.round,
+        "state": one.state,
+        "promise": f"{one.policy.terms.mode} ≤ {one.policy.terms.alpha:.1%}",
+        "certified": f"{len(certified)} of {len(certificates)}"
+        if len(certificates) > 1
+        else ("yes" if certified else "no"),
+        "accepts": f"{coverage:.1%}",
+        "labels": sum(certificate.n for certificate in certificates),
+        "fitted": f"{one.created_at:%Y-%m-%d %H:%M} UTC",
+    }

@@ -1,0 +1,37 @@
+"""Shows policies as JSON, for machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from pipelines.policy.certified import POLICY, CertifiedPolicy
+from pipelines.policy.fit import Fitted
+from pipelines.store.policies import StoredPolicy, evidence_of
+
+
+def fitted_view(fitted: Fitted) -> dict[str, Any]:
+    return policy_view(fitted.policy) | {"evidence": evidence_of(fitted)}
+
+
+def stored_view(one: StoredPolicy) -> dict[str, Any]:
+    """A policy with its state, what it stands on, and its history."""
+    return policy_view(one.policy) | {
+        "state": one.state,
+        "created_at": one.created_at,
+        "evidence": one.evidence,
+        "events": [asdict(event) for event in one.events],
+    }
+
+
+def policy_view(policy: CertifiedPolicy) -> dict[str, Any]:
+    """A policy without its seed, which would tell an audit beforehand. A threshold that accepts nothing is null."""
+    written = json.loads(POLICY.dump_json(policy))
+    del written["seed"]
+    for name, certificate in policy.certificates.items():
+        shown = written["certificates"][name]
+        shown |= {"is_certified": certificate.is_certified, "summary": certificate.summary()}
+        if not certificate.is_certified:
+            shown["threshold"] = None
+    return {"id": policy.id} | written
