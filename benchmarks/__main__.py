@@ -14,6 +14,7 @@ from benchmarks import gpu as gpu_benchmark
 from benchmarks import gpu_workload, machine
 from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
+from benchmarks.decisions import command as decisions_benchmark
 from benchmarks.drops import registry
 from benchmarks.judgement import Report
 from benchmarks.ratios import report, runner, saved
@@ -124,6 +125,17 @@ def sampling(
     """Measure the labels that sampling saves, and its time and memory. Exits with 1 if a bar is missed."""
     result = sampling_report.measure(quick=quick, progress=lambda line: typer.echo(line, err=True))
     _report("sampling", result, as_json=as_json, save=save)
+
+
+@app.command()
+def decisions(
+    quick: Annotated[bool, typer.Option(help="A tenth of the trials, within a minute.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/decisions.json.")] = False,
+) -> None:
+    """Compare certified auto-acceptance with other rules where the true risk is known. Exits with 1 on a miss."""
+    measured = decisions_benchmark.measure(quick=quick, progress=lambda line: typer.echo(line, err=True))
+    _report("decisions", decisions_benchmark.report(measured), as_json=as_json, save=save)
 
 
 def _refuse_unknown(only: Collection[str], known: Collection[str]) -> None:

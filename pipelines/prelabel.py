@@ -268,7 +268,7 @@ def _provenance(ran: Sequence[ModelUse], content: Content, flow: Flow) -> Proven
         model_version=ran[-1].version,
         weights_digest=ran[-1].weights_digest,
         config_digest=ran[-1].config_digest,
-        chain=tuple(f"{use.name}@{use.version}:{use.weights_digest[:12]}" for use in ran),
+        chain=tuple(map(str, ran)),
         calibration_id=None,
         policy_id=None,  # until one has decided
         item_digest=content.digest or "",

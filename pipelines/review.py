@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from sqlalchemy import Numeric, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -15,12 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.types import Annotation, Content, Item, Task
 from pipelines.answer import problems
+from pipelines.blind import hidden
+from pipelines.corrections.acceptable import Acceptable
 from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
 from pipelines.store.jsonb import storable, to_json
+from pipelines.store.plants import insert_plants, plants
+from pipelines.store.shown import Shown, changes, shown
 from pipelines.store.store import Store
-from pipelines.store.tables import audit_log, prelabels, review_tasks, reviews
+from pipelines.store.tables import audit_log, corrections, review_tasks, reviews
 from pipelines.store.values import Review
 from pipelines.types import PreLabel
 
@@ -32,9 +37,13 @@ _LONGEST_NAME = 200
 class ReviewTask:
     """One item in a reviewer's hands until ``lease_until``.
 
-    ``attempt`` counts how often the task was served; whoever answers has to name it. ``reason`` is the policy's; it
-    tells an audit from a review, so it is for those who run the queue, not for the reviewer's screen. ``has_content``
-    says whether the item came as bytes, which ``ReviewQueue.content`` gives.
+    ``attempt`` counts how often the task was served; whoever answers has to name it. ``has_content`` says whether the
+    item came as bytes, which ``ReviewQueue.content`` gives.
+
+    ``is_blind`` says that the reviewer must not see the pre-label: there is nothing in it then, and nothing tells why.
+    Blind are audits of what was accepted, items that were drawn whatever their score, and those that are labelled from
+    scratch. A reviewer sees that a task is blind, not which of these it is, and has no pre-label to lean on.
+    ``reason`` is the policy's; it tells them apart, so it is for those who run the queue, not for the reviewer.
     """
 
     id: int
@@ -43,6 +52,7 @@ class ReviewTask:
     task: Task
     pre_label: PreLabel
     has_content: bool
+    is_blind: bool
     reason: str
     priority: float
     attempt: int
@@ -56,9 +66,13 @@ class ReviewQueue:
     heartbeat, release and submit then raise ConflictError (stale_lease) and change nothing.
     """
 
-    def __init__(self, store: Store, *, max_expiries: int = 5) -> None:
+    def __init__(
+        self, store: Store, *, max_expiries: int = 5, acceptable: Mapping[Task, Acceptable] | None = None
+    ) -> None:
+        """``acceptable`` says from where on a planted pre-label is wrong; the tasks' defaults where it says nothing."""
         self._engine = store.engine
         self._max_expiries = max_expiries
+        self._acceptable = acceptable or {}
 
     async def claim(self, queue: str, *, reviewer: str, n: int = 1, lease_s: float = 600.0) -> list[ReviewTask]:
         """Take up to ``n`` tasks: highest priority first, oldest first among equals.
@@ -131,7 +145,8 @@ class ReviewQueue:
         seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> Review:
-        """Answer a task. The review is stored beside the pre-label and the task is done, in one transaction.
+        """Answer a task. In one transaction the review is stored beside the pre-label, and what it changes in that
+        beside the review, and the task is done.
 
         Args:
             annotations: all that is right about the item, as values or as their JSON; empty means nothing is there.
@@ -153,14 +168,49 @@ class ReviewQueue:
             "seconds": _seconds(seconds),
             "idempotency_key": None if idempotency_key is None else _short("idempotency_key", idempotency_key),
         }
+        before = await self._shown(task_id)
+        if found := problems(before.task, given):
+            raise InvalidRequestError("invalid_annotations", "; ".join(found[:5]))
+        changed = await changes(before, given)
         async with database.transaction(self._engine) as connection:
-            if found := problems(await _hold_task(connection, task_id), given):
-                raise InvalidRequestError("invalid_annotations", "; ".join(found[:5]))
+            await _hold_task(connection, task_id)
             if earlier := await _earlier_answer(connection, answer):
                 return earlier
             await _change_leased(connection, task_id, attempt, reviewer, _unleased("done"))
             await _log(connection, "submitted", task_id, attempt, reviewer)
-            return await _store_answer(connection, answer)
+            review = await _store_answer(connection, answer)
+            if changed is not None:
+                await connection.execute(insert(corrections).values(review_id=review.id, seconds=seconds, **changed))
+            return review
+
+    async def plant(self, queue: str, n: int, *, rng: np.random.Generator) -> list[int]:
+        """Queue up to ``n`` tasks whose pre-label was made wrong on purpose, to see how many reviewers notice.
+
+        They are made from pre-labels that somebody reviewed in this queue and found right, once each, and are served to
+        anybody but them: where one person reviews alone, they wait for somebody else. Nothing in a task tells that it
+        is one of these; whoever sees an item a second time may guess. They count in no acceptance rate, and give no
+        result.
+
+        Returns:
+            The ids of the tasks; fewer than ``n`` where fewer right pre-labels are left.
+
+        Raises:
+            InvalidRequestError: ``n`` is out of range.
+        """
+        if not 1 <= n <= _MOST_AT_ONCE:
+            raise InvalidRequestError("invalid_argument", f"n must be from 1 to {_MOST_AT_ONCE}; got {n}")
+        name = storable(queue)
+        async with database.reading(self._engine) as connection:
+            found = await plants(connection, name, n, rng=rng, acceptable=self._acceptable)
+        async with database.transaction(self._engine) as connection:
+            return await insert_plants(connection, name, found)
+
+    async def _shown(self, task_id: int) -> Shown:
+        async with database.reading(self._engine) as connection:
+            found = await shown(connection, task_id)
+        if found is None:
+            raise _no_task(task_id)
+        return found
 
 
 def _review_task(row: Any, lease: Any) -> ReviewTask:
@@ -169,7 +219,8 @@ def _review_task(row: Any, lease: Any) -> ReviewTask:
         queue=row["task_queue"],
         item=rows.item(row),
         task=row["task"],
-        pre_label=rows.pre_label(row),
+        pre_label=_shown_pre_label(row),
+        is_blind=row["is_blind"],
         has_content=row["has_content"],
         reason=row["reason"],
         priority=row["priority"],
@@ -178,16 +229,28 @@ def _review_task(row: Any, lease: Any) -> ReviewTask:
     )
 
 
-async def _hold_task(connection: AsyncConnection, task_id: int) -> Task:
-    """Let one transaction at a time change a review task; answers what the item is labelled for."""
+def _shown_pre_label(row: Any) -> PreLabel:
+    """The pre-label as its reviewer may see it; one that was made wrong looks like any other."""
+    pre_label = rows.pre_label(row)
+    if row["is_blind"]:
+        return hidden(pre_label)
+    if row["planted_prediction"] is not None:
+        return replace(pre_label, prediction=rows.prediction(row["planted_prediction"]))
+    return pre_label
+
+
+async def _hold_task(connection: AsyncConnection, task_id: int) -> None:
+    """Let one transaction at a time change a review task."""
     found = None
     if 0 < task_id < 2**63:
-        joined = select(prelabels.c.task).select_from(review_tasks.join(prelabels))
-        held = joined.where(review_tasks.c.id == task_id).with_for_update(of=review_tasks)
+        held = select(review_tasks.c.id).where(review_tasks.c.id == task_id).with_for_update()
         found = (await connection.execute(held)).first()
     if found is None:
-        raise NotFoundError(message=f"no review task {task_id}; use the id that claim gave")
-    return found.task
+        raise _no_task(task_id)
+
+
+def _no_task(task_id: int) -> NotFoundError:
+    return NotFoundError(message=f"no review task {task_id}; use the id that claim gave")
 
 
 async def _earlier_answer(connection: AsyncConnection, answer: Mapping[str, Any]) -> Review | None:

@@ -8,13 +8,16 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from pipelines.audit import Sensitivity, reviewer_sensitivity
 from pipelines.corrections.acceptable import loss
 from pipelines.errors import StoreUnavailableError
-from pipelines.policy.audited import AuditedItem, AuditReport, audit_report
+from pipelines.policy.audited import AuditedItem, AuditReport, audit_report, verdict
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.store.audits import Answered, Audits
+from pipelines.store.ledger import Ledger
 from pipelines.store.policies import AUDITS, Policies
 from pipelines.store.store import Store
+from pipelines.types import Route
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ class Watch:
     """
 
     def __init__(self, store: Store) -> None:
-        self._policies, self._audits = Policies(store), Audits(store)
+        self._policies, self._audits, self._ledger = Policies(store), Audits(store), Ledger(store)
         self._items = defaultdict[str, dict[int, AuditedItem]](dict)  # by policy and review, what was read so far
 
     async def look(self) -> list[str]:
@@ -42,7 +45,8 @@ class Watch:
         answered = await self._audits.answered(policy.id, run_id=run_id)
         items = await asyncio.to_thread(lambda: [_item(policy, one) for one in answered])
         decided = await self._audits.decided(policy.id, run_id=run_id)
-        return audit_report(policy, items, {route: one.items for route, one in decided.items()})
+        routes: dict[Route, int] = {route: one.items for route, one in decided.items()}
+        return audit_report(policy, items, routes, reviewers=await self._reviewers(policy))
 
     @asynccontextmanager
     async def watching(self, *, look_s: float = _LOOK_S) -> AsyncIterator[None]:
@@ -65,11 +69,20 @@ class Watch:
         if not (new := await self._audits.answered(policy.id, known=known.keys())):
             return False
         known |= await asyncio.to_thread(lambda: {one.review_id: _item(policy, one) for one in new})
-        report = audit_report(policy, [item for _, item in sorted(known.items())], {})
-        if not report.is_broken:
+        items = [item for _, item in sorted(known.items())]
+        found = verdict(policy, items, reviewers=await self._reviewers(policy))
+        if not found.is_broken:
             return False
-        logger.warning("policy '%s' is suspended: %s", policy.id, report.summary())
-        return await self._policies.suspend(policy.id, actor=AUDITS, reason=report.summary())
+        logger.warning("policy '%s' is suspended: %s", policy.id, found.summary())
+        return await self._policies.suspend(policy.id, actor=AUDITS, reason=found.summary())
+
+    async def _reviewers(self, policy: CertifiedPolicy) -> Sensitivity | None:
+        """How many errors people notice in pre-labels that they see; None where audits are blind."""
+        terms = policy.terms
+        if terms.audits == "blind":
+            return None
+        seen = await self._ledger.sensitivity(queue=terms.queue)
+        return reviewer_sensitivity(seen.caught, seen.planted, delta=terms.delta / 2)
 
 
 def _item(policy: CertifiedPolicy, one: Answered) -> AuditedItem:

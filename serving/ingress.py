@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -25,8 +25,10 @@ from serving import errors
 from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
+from serving.corrections import routes as correction_routes
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
+from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
 from serving.service import Service
 from serving.service_of import ServiceOf
@@ -258,10 +260,11 @@ def _with_data(item: Item, data: bytes | None) -> Item:
 async def models(service: ServiceOf) -> dict[str, list[DeployedModel]]:
     """The deployed models, down to the digests of their bytes, and how they do."""
     states = await service.models.states()
-    return {"models": [_deployed(card, states[card.name]) for card in service.settings.models]}
+    calibrated = {use for calibration in service.flow.calibrations.values() for use in calibration.chain}
+    return {"models": [_deployed(card, states[card.name], calibrated) for card in service.settings.models]}
 
 
-def _deployed(card: ModelCard, state: ReplicaState) -> DeployedModel:
+def _deployed(card: ModelCard, state: ReplicaState, calibrated: Collection[str]) -> DeployedModel:
     return DeployedModel(
         name=card.name,
         version=card.version,
@@ -270,6 +273,7 @@ def _deployed(card: ModelCard, state: ReplicaState) -> DeployedModel:
         precision=card.precision,
         weights_digest=state.use.weights_digest if state.use else None,
         config_digest=card.digest(),
+        calibrated=state.use is not None and str(state.use) in calibrated,
         ready=state.problem is None,
         problem=state.problem,
         engine=state.engine,
@@ -288,6 +292,7 @@ async def claim(name: str, body: ClaimBody, service: ServiceOf) -> dict[str, lis
     """Lease the most urgent tasks of a queue; none left gives an empty list.
 
     An item shows itself by its uri or text; where has_content is true, /v1/reviews/{task_id}/content gives its bytes.
+    Where is_blind is true, the pre-label is empty because it must not be seen, not because nothing was found.
     """
     return {"tasks": await service.reviews.claim(name, reviewer=body.reviewer, n=body.n, lease_s=body.lease_s)}
 
@@ -367,5 +372,7 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(_uploads, prefix="/v1")
     api.include_router(_v1, prefix="/v1")
     api.include_router(run_routes, prefix="/v1")
+    api.include_router(policy_routes, prefix="/v1")
+    api.include_router(correction_routes, prefix="/v1")
     api.include_router(_metrics)
     return api

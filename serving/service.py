@@ -22,6 +22,7 @@ from pipelines.store.policies import Policies
 from pipelines.store.results import Results
 from pipelines.store.store import Store
 from pipelines.types import Outcome
+from pipelines.watch import Watch
 from serving.backlog import Backlog
 from serving.deployments import ReplicaState
 from serving.settings import Settings
@@ -70,6 +71,7 @@ class Service:
     saves: TimedSaves
     reviews: ReviewQueue
     flow: Flow
+    watch: Watch
 
     def room_in_s(self, tasks: Iterable[Task]) -> float | None:
         """How long what waits for these tasks' models, or to be stored, will take; None where nobody knows."""
@@ -94,10 +96,16 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
     if settings.store.url is None:
         raise ConfigError("store.url is not set; 'prelabel serve' starts an embedded PostgreSQL and sets it")
     async with Store.open(settings.store.url) as store:
-        saves = TimedSaves(store)
-        async with flow_over(settings, models, store, saves) as flow:
+        saves, watch = TimedSaves(store), Watch(store)
+        async with flow_over(settings, models, store, saves) as flow, watch.watching():
             yield Service(
-                settings=settings, models=models, store=store, saves=saves, reviews=ReviewQueue(store), flow=flow
+                settings=settings,
+                models=models,
+                store=store,
+                saves=saves,
+                reviews=ReviewQueue(store),
+                flow=flow,
+                watch=watch,
             )
 
 

@@ -123,7 +123,7 @@ def _distances(reference: np.ndarray, current: np.ndarray) -> _Compared:
     from scipy.stats import ks_2samp
 
     method = "exact" if max(len(reference), len(current)) <= _EXACT else "asymp"
-    tested: Any = ks_2samp(reference, current, method=method)  # scipy 1.18 does not type what it returns
+    tested: Any = ks_2samp(reference, current, method=method)  # scipy 1.17 does not type what it returns
     return _Compared(statistic=float(tested.statistic), p_value=float(tested.pvalue))
 
 

@@ -16,7 +16,9 @@ from pipelines.calibration.reviewed import MIN_EACH, MIN_N, Reviewed
 
 Method = Literal["platt", "isotonic"]
 
-# Below it Platt has the smaller calibration error, however the truth is bent: isotonic regression needs the answers.
+# From 300 answers of a smooth truth Platt leaves an ECE of 0.028, isotonic regression 0.043; from 5,000 of a staircase
+# 0.081 and 0.011 (200 fits each, tests/pipelines/calibration/test_calibration_error.py). Below this the curve with two
+# numbers is the safer one, though a staircase would fare better with the other.
 ISOTONIC_FROM = 1_000
 
 

@@ -15,7 +15,7 @@ def fit_platt(reviewed: Reviewed) -> Platt:
     """Logistic regression on the logit of the score.
 
     The targets are (r + 1)/(r + 2) for right and 1/(w + 2) for wrong answers, with r and w their effective numbers, so
-    that answers which the score separates perfectly still give a finite slope (Platt 1999, §2.2). Where a falling
+    that answers which the score separates perfectly still give a finite slope (Platt 1999). Where a falling
     curve would fit best, the best that does not fall is flat: the slope is 0 and all get the same probability.
     """
     from sklearn.linear_model import LogisticRegression
@@ -41,8 +41,8 @@ def fit_isotonic(reviewed: Reviewed) -> Isotonic:
     """Isotonic regression whose ends never say 0 or 1.
 
     One imagined wrong answer at the highest score and one imagined right answer at the lowest, each with the weight of
-    one real answer, are part of the fit: k right answers alone at the top give at most k/(k + 1). These are the bounds
-    that a Venn–Abers predictor gives there (Vovk & Petej 2014, §4).
+    one real answer, are part of the fit: k right answers alone at the top give at most k/(k + 1). A Venn–Abers
+    predictor does the same with the score that it is asked about (Vovk & Petej 2014).
     """
     from sklearn.isotonic import IsotonicRegression
 

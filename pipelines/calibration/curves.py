@@ -43,7 +43,7 @@ class Platt:
 class Isotonic:
     """Straight lines between knots, flat beyond the first and the last; x rises, y never falls.
 
-    Zadrozny & Elkan 2002, §3 (the knots are the corners of the pool-adjacent-violators solution).
+    Zadrozny & Elkan 2002 (the knots are the corners of the pool-adjacent-violators solution).
     """
 
     x: tuple[Share, ...]

@@ -61,7 +61,7 @@ def fit_item(
     """The item confidence of these answers.
 
     The combiner is taken where its log loss in five-fold cross-validation is lower than that of Platt's curve over the
-    raw score by more than one standard error of the difference (Breiman et al. 1984, §3.4.3); otherwise the curve,
+    raw score by more than one standard error of the difference (Breiman et al. 1984); otherwise the curve,
     which has two numbers instead of nine. The curve is never isotonic: its steps would tie items that the raw score
     tells apart.
 

@@ -37,7 +37,7 @@ def match(
     """Greedy one-to-one matching within one image, as Pascal VOC and COCO do it.
 
     By falling score, each prediction takes the true box of its own label with the highest IoU among those that are
-    still free, if that is ``min_iou`` or more. Everingham et al. 2010, §4.4; COCO, cocoeval.py, evaluateImg.
+    still free, if that is ``min_iou`` or more. Everingham et al. 2010; COCO, cocoeval.py, evaluateImg.
 
     Args:
         boxes_xyxy, true_boxes_xyxy: (n, 4) and (m, 4), pixels; labels and scores in the same order.

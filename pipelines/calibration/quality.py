@@ -2,7 +2,7 @@
 
 An event is whatever the probabilities are of, so the same function gives other papers' measures by other names: over
 tokens ("this tag is right") ``ece`` is the token-ECE, over predicted entities ("exactly this span and type is right")
-the span-ECE (Jagannatha & Yu 2020, §3), over words the calibration error of a transcript, over items that of routing.
+the span-ECE (Jagannatha & Yu 2020), over words the calibration error of a transcript, over items that of routing.
 
 Weights, where given, are 1 / propensity.
 """
@@ -32,8 +32,8 @@ def ece(
     up to 0.4 √(bins / n), so compare only numbers of equal n and bins.
 
     Args:
-        binning: "width" for bins of equal width (Naeini et al. 2015; Guo et al. 2017, eq. 3), "mass" for bins of equal
-            weight, which is called adaptive (Nguyen & O'Connor 2015; Nixon et al. 2019, §4).
+        binning: "width" for bins of equal width (Naeini et al. 2015; Guo et al. 2017), "mass" for bins of equal
+            weight, which is called adaptive (Nguyen & O'Connor 2015; Nixon et al. 2019).
     """
     return _gap(probabilities, is_right.astype(np.float64), bins=bins, binning=binning, weights=weights)
 
@@ -48,7 +48,7 @@ def d_ece(
 ) -> float:
     """Detection ECE: Σ_j |D_j|/|D| · |mean score(j) − precision(j)| over bins of equal width of the score.
 
-    In [0, 1]; lower is better. Küppers et al. 2020, eq. 4, over the score alone.
+    In [0, 1]; lower is better. Küppers et al. 2020, over the score alone.
 
     Args:
         is_right: (n,) bool, whether each detection was matched (pipelines/calibration/matching.py says how).
@@ -70,8 +70,7 @@ def la_ece(
     """Localisation-aware ECE: 1/K Σ_c Σ_j |D_j^c|/|D^c| · |mean score − precision · mean IoU of the matched|.
 
     In [0, 1]; lower is better; a score is perfect when it is the IoU to expect. Precision times the mean IoU of the
-    matched is the mean over all of the IoU with 0 for the unmatched, which is how it is computed. Oksuz et al. 2023,
-    eq. 2.
+    matched is the mean over all of the IoU with 0 for the unmatched, which is how it is computed. Oksuz et al. 2023.
 
     Args:
         ious: (n,) in [0, 1], of each detection with the object that it was matched to, 0 where there is none.

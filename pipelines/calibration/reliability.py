@@ -62,7 +62,7 @@ def reliability(
     interval: Interval = "wilson",
     weights: np.ndarray | None = None,
 ) -> tuple[Bin, ...]:
-    """The bins of a reliability diagram, the lowest first (Murphy & Winkler 1977; Guo et al. 2017, §2).
+    """The bins of a reliability diagram, the lowest first (Murphy & Winkler 1977; Guo et al. 2017).
 
     With weights, an interval is that of the effective number of answers in the bin, (Σw)² / Σw² (Kish 1965), which is
     an approximation.

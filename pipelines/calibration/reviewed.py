@@ -74,7 +74,7 @@ class Reviewed:
 
     @property
     def n_effective(self) -> float:
-        """How many equally weighted answers tell as much: (Σw)² / Σw². Kish 1965, §11.7."""
+        """How many equally weighted answers tell as much: (Σw)² / Σw². Kish 1965."""
         return round(float(self.weights.sum()), 6)  # equal weights that are no binary fractions give n, too
 
     def take(self, chosen: np.ndarray) -> Reviewed:

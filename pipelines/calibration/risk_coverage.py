@@ -14,7 +14,7 @@ class RiskCoverage:
     Attributes:
         coverage: (n,) share of the weight that is accepted, rising to 1.
         risk: (n,) share of the accepted that is wrong, in [0, 1].
-        area: mean risk over all coverages, AURC; lower is better (Geifman et al. 2019, §3).
+        area: mean risk over all coverages, AURC; lower is better (Geifman et al. 2019).
     """
 
     coverage: np.ndarray

@@ -14,7 +14,10 @@ from pipelines.certificate.sample import Sample
 from pipelines.certificate.sequence import walk
 
 _POINTS = 100  # thresholds in the grid: measured no worse than 50 from n = 300 to 3,000
-STARTS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # shares of the pool that a walk without a prior round begins at
+# Shares of the pool that a walk without a prior round begins at, and the part of delta that each has.
+STARTS = ((1 / 4, 2 / 3), (1 / 10, 1 / 3))
+LEAST_PART = min(part for _, part in STARTS)
+_ROOM = 1.5  # a small sample's only start accepts so many times the fewest that could pass: an error or two are no end
 _BACK = 0.6  # a walk begins at this share of what the prior round accepted: at its very edge, half of all walks fail
 _PRIOR = 0.8  # how much of delta begins there; the rest guards against a prior round that misleads
 
@@ -62,10 +65,10 @@ def ladder(
 ) -> Ladder:
     """The thresholds to test and where the walk begins; of the sample only its size is used.
 
-    Without a prior round delta is shared equally by starts that accept a half, a quarter, an eighth and a sixteenth of
-    the pool, as far as the sample could show anything there. Walks that hold join, so that the last steps are tested at
-    nearly all of delta. No labels are spent on finding a start: setting 30 % aside for that accepted less in every
-    simulation (``python -m benchmarks decisions``).
+    Without a prior round the walk begins where a quarter and a tenth of the pool are accepted, as far as the sample
+    could show anything there, else as high as it could. Walks that hold join, so that the last steps are mostly tested
+    at all of delta. No labels are spent on finding a start; setting 30 % of them aside for it is among the rules that
+    ``python -m benchmarks decisions`` compares.
     """
     shares_accepted = np.arange(1, _POINTS + 1) / _POINTS
     ordered = np.sort(pool_scores)[::-1]
@@ -77,26 +80,42 @@ def ladder(
     spread = delta
     if start is not None and start != REVIEW_ALL:
         target = _BACK * (1.0 - np.searchsorted(ascending, start, side="left") / len(ordered))
-        shares[_at(coverages, target)] += _PRIOR * delta
+        passable = _first_passable(sample, coverages, alpha=alpha, level=_PRIOR * delta)
+        shares[max(_at(coverages, target), passable)] += _PRIOR * delta
         spread = (1.0 - _PRIOR) * delta
-    starts = _starts(sample, coverages, alpha=alpha, level=delta / len(STARTS))
-    for index in starts:
-        shares[index] += spread / len(starts)
+    for index, part in _starts(sample, coverages, alpha=alpha, delta=delta).items():
+        shares[index] += part * spread
     return Ladder(thresholds=thresholds, coverages=coverages, shares=shares)
 
 
 def begins(pool_scores: np.ndarray) -> np.ndarray:
-    """The thresholds that a walk without a prior round may begin at."""
+    """The thresholds that a walk without a prior round may begin at, or near for a small sample."""
     ordered = np.sort(pool_scores)[::-1]
-    return np.unique([ordered[math.ceil(share * len(ordered)) - 1] for share in STARTS])
+    shares = (*(share for share, _ in STARTS), 1 / 2)
+    return np.unique([ordered[math.ceil(share * len(ordered)) - 1] for share in shares])
 
 
-def _starts(sample: Sample, coverages: np.ndarray, *, alpha: float, level: float) -> list[int]:
-    """Steps where a walk may begin: those of ``STARTS`` at which a sample of this size without an error would pass."""
+def _starts(sample: Sample, coverages: np.ndarray, *, alpha: float, delta: float) -> dict[int, float]:
+    """Steps where a walk begins, and their parts of delta, which add up to 1.
+
+    Those of ``STARTS`` at which a sample of this size without an error would pass; if it would at none, the one step
+    that accepts ``_ROOM`` times as much as it takes to pass.
+    """
+    passable = _first_passable(sample, coverages, alpha=alpha, level=LEAST_PART * delta)
+    parts = dict[int, float]()
+    for share, part in STARTS:
+        if (index := _at(coverages, share)) >= passable:
+            parts[index] = parts.get(index, 0.0) + part
+    total = sum(parts.values())
+    if not parts:
+        return {_at(coverages, _ROOM * coverages[passable]): 1.0}
+    return {index: part / total for index, part in parts.items()}
+
+
+def _first_passable(sample: Sample, coverages: np.ndarray, *, alpha: float, level: float) -> int:
+    """The strictest step at which a sample of this size and without an error would pass; the last if none is."""
     can_pass = _p_without_error(sample, coverages, alpha) <= level
-    wanted = [_at(coverages, share) for share in STARTS]
-    first = int(np.argmax(can_pass)) if can_pass.any() else len(coverages) - 1
-    return sorted({index for index in wanted if can_pass[index]}) or [first]
+    return int(np.argmax(can_pass)) if can_pass.any() else len(coverages) - 1
 
 
 def _at(coverages: np.ndarray, share: float) -> int:

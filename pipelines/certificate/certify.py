@@ -164,7 +164,7 @@ def _missing(
     if mode == "dataset_error" or pool is None:
         thresholds, level = np.unique(sample.scores), delta
     else:
-        thresholds, level = accepted_error.begins(pool), delta / len(accepted_error.STARTS)
+        thresholds, level = accepted_error.begins(pool), accepted_error.LEAST_PART * delta
     needed = labels_needed(sample, thresholds, mode=mode, alpha=alpha, level=level)
     return None if needed is None else max(needed, min_n - sample.n)
 

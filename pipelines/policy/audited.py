@@ -24,29 +24,20 @@ class AuditedItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditReport:
-    """How a policy's promise does.
+class Verdict:
+    """Whether a promise stands.
 
     Attributes:
-        routes: how many items were sent where.
         n_audited, n_wrong: accepted items that a human has answered about, and those with something to correct.
-        accepted_error, dataset_error: for display; None before the first item is accepted. Every audit weighs as many
-            items as it was drawn from.
-        remaining: how many of the accepted are still wrong at most, now that the audited ones are put right, at the
-            terms' delta; exact for these very items.
-        e_value: the evidence that the promise is broken. It may be looked at after every answer: that it ever reaches
-            ``limit`` while the promise holds has at most the terms' delta of a chance.
+        e_value: the evidence that the promise is broken, the highest so far. It may be looked at after every answer:
+            that it ever reaches ``limit`` while the promise holds has at most the terms' delta of a chance.
         alpha: the error rate that it is held against; lower than the terms' where reviewers see the pre-labels and
             overlook errors.
         sensitivity: of the reviewers; None where audits are blind.
     """
 
-    routes: dict[Route, int]
     n_audited: int
     n_wrong: int
-    accepted_error: ErrorEstimate | None
-    dataset_error: ErrorEstimate | None
-    remaining: BatchCertificate
     e_value: float
     limit: float
     alpha: float
@@ -57,7 +48,51 @@ class AuditReport:
         seen = f"{self.n_wrong} of {self.n_audited} audited items were wrong"
         if self.is_broken:
             return f"{seen}: the evidence against the promise, {self.e_value:.3g}, has reached {self.limit:.3g}"
-        return f"{seen}: the evidence against the promise is {self.e_value:.3g}, and {self.limit:.3g} would break it"
+        return f"{seen}: the evidence against the promise is at most {self.e_value:.3g} so far, and {self.limit:.3g} would break it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """How a policy's promise does.
+
+    Attributes:
+        routes: how many items were sent where.
+        accepted_error, dataset_error: for display; None before the first item is accepted. Every audit weighs as many
+            items as it was drawn from.
+        remaining: how many of the accepted are still wrong at most, now that the audited ones are put right, at the
+            terms' delta; exact for these very items.
+    """
+
+    verdict: Verdict
+    routes: dict[Route, int]
+    accepted_error: ErrorEstimate | None
+    dataset_error: ErrorEstimate | None
+    remaining: BatchCertificate
+
+
+def verdict(policy: CertifiedPolicy, items: Sequence[AuditedItem], *, reviewers: Sensitivity | None = None) -> Verdict:
+    """Whether a policy's promise stands, by the answers so far.
+
+    Args:
+        items: the drawn items that were answered, in the order of the answers: audits, and members of the random sample
+            that were sent to review.
+        reviewers: what planted errors say of them, at half of the terms' delta; needed where audits are shown.
+    """
+    terms = policy.terms
+    is_shown = terms.audits == "shown"
+    delta = terms.delta / 2 if is_shown else terms.delta
+    alpha = terms.alpha * (reviewers.lowest if reviewers else 0.0) if is_shown else terms.alpha
+    audits = [item for item in items if item.route == "audit"]
+    log_e = _log_evidence(policy, items, alpha=alpha, delta=delta)
+    return Verdict(
+        n_audited=len(audits),
+        n_wrong=sum(item.loss > 0.0 for item in audits),
+        e_value=math.exp(log_e.max()) if len(log_e) else 1.0,
+        limit=1.0 / delta,
+        alpha=alpha,
+        is_broken=bool((log_e >= -math.log(delta)).any()),
+        sensitivity=reviewers if is_shown else None,
+    )
 
 
 def audit_report(
@@ -67,37 +102,18 @@ def audit_report(
     *,
     reviewers: Sensitivity | None = None,
 ) -> AuditReport:
-    """What a policy's audits say so far.
-
-    Args:
-        items: the drawn items that were answered, in the order of the answers: audits, and members of the random sample
-            that were sent to review.
-        routes: how many items the policy has sent where.
-        reviewers: what planted errors say of them, at half of the terms' delta; needed where audits are shown.
-    """
-    terms = policy.terms
-    is_shown = terms.audits == "shown"
-    delta = terms.delta / 2 if is_shown else terms.delta
-    alpha = terms.alpha * (reviewers.lowest if reviewers else 0.0) if is_shown else terms.alpha
+    """What a policy's audits say so far; arguments as for ``verdict``, and how many items were sent where."""
     audits = [item for item in items if item.route == "audit"]
-    wrong = sum(item.loss > 0.0 for item in audits)
     n_accepted, n_all = routes.get("accept", 0) + routes.get("audit", 0), sum(routes.values())
-    log_e = _log_evidence(policy, items, alpha=alpha, delta=delta)
     in_sample = [item for item in audits if item.uniform_rate is not None]
     return AuditReport(
+        verdict=verdict(policy, items, reviewers=reviewers),
         routes=dict(routes),
-        n_audited=len(audits),
-        n_wrong=wrong,
         accepted_error=_estimate(audits, n=n_accepted),
         dataset_error=_estimate(audits, n=n_all) if n_accepted else None,
         remaining=batch_certificate(
-            n_accepted, len(in_sample), sum(item.loss > 0.0 for item in in_sample), delta=terms.delta
+            n_accepted, len(in_sample), sum(item.loss > 0.0 for item in in_sample), delta=policy.terms.delta
         ),
-        e_value=math.exp(log_e[-1]) if len(log_e) else 1.0,
-        limit=1.0 / delta,
-        alpha=alpha,
-        is_broken=bool((log_e >= -math.log(delta)).any()),
-        sensitivity=reviewers if is_shown else None,
     )
 
 

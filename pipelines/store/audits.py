@@ -26,7 +26,7 @@ JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream 
 JOIN reviews ON reviews.task_id = tasks.id
 WHERE decisions.policy_id = :policy_id AND NOT reviews.id = ANY(CAST(:known AS bigint[]))
     AND (decisions.route = 'audit' OR decisions.uniform_rate IS NOT NULL)
-    AND (:run_id::text IS NULL OR prelabels.run_id = :run_id)
+    AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 ORDER BY reviews.id
 """)
 _DECIDED = text("""
@@ -35,7 +35,7 @@ SELECT decisions.route, count(*) AS items, count(*) FILTER (WHERE tasks.state = 
 FROM decisions
 JOIN prelabels ON prelabels.id = decisions.prelabel_id
 LEFT JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream = 'routed'
-WHERE decisions.policy_id = :policy_id AND (:run_id::text IS NULL OR prelabels.run_id = :run_id)
+WHERE decisions.policy_id = :policy_id AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 GROUP BY decisions.route
 """)
 
@@ -94,6 +94,6 @@ class Audits:
 def _answered(row: Any) -> Answered:
     return Answered(
         **{name: row[name] for name in row if name not in ("prediction", "answer")},
-        prediction=rows.PREDICTION.validate_python(row["prediction"]),
+        prediction=rows.prediction(row["prediction"]),
         answer=rows.ANNOTATIONS.validate_python(row["answer"]),
     )

@@ -25,7 +25,7 @@ _COLUMNS = """
 """
 _OF_MODELS = """
     prelabels.task = :task AND prelabels.provenance -> 'chain' ->> 0 = :first_model
-    AND (:run_id::text IS NULL OR prelabels.run_id = :run_id)
+    AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 """
 # The random sample: what routing drew, and what a later selection drew uniformly. A blind task that is still pending
 # waits by a random priority, so it is missing at random; one that was set aside is not, and counts against us.
@@ -38,7 +38,7 @@ JOIN decisions ON decisions.prelabel_id = prelabels.id
 LEFT JOIN LATERAL (
     SELECT max(propensity) AS propensity FROM sample_members WHERE prelabel_id = prelabels.id AND is_uniform
 ) AS members ON true
-LEFT JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream <> 'seeded'
+LEFT JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
 LEFT JOIN reviews ON reviews.task_id = tasks.id
 WHERE {_OF_MODELS} AND (decisions.uniform_rate IS NOT NULL OR members.propensity IS NOT NULL)
 ORDER BY prelabels.id

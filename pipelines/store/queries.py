@@ -9,7 +9,17 @@ from sqlalchemy import Select, and_, case, func, select, text
 
 from pipelines.store import rows
 from pipelines.store.jsonb import storable
-from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, reviews
+from pipelines.store.tables import (
+    contents,
+    decisions,
+    failures,
+    gives_answer,
+    items,
+    planted,
+    prelabels,
+    review_tasks,
+    reviews,
+)
 
 # One statement. Of the tasks that nobody holds, or whose lease has run out, it takes the most urgent, oldest first
 # among equals, and steps over rows that another claim is taking. A task whose lease has run out too often is set
@@ -28,6 +38,7 @@ WITH buried AS (
     SELECT id FROM review_tasks
     WHERE queue = :queue AND state IN ('pending', 'leased')
         AND (state = 'pending' OR (lease_until <= now() AND expiries + 1 < :max_expiries))
+        AND not_for IS DISTINCT FROM :reviewer
     ORDER BY priority DESC, id
     LIMIT :n
     FOR UPDATE SKIP LOCKED
@@ -82,7 +93,7 @@ def labelled_page(run_id: str, after: int, limit: int) -> Select[Any]:
         .select_from(
             prelabels.join(items)
             .join(decisions)
-            .outerjoin(review_tasks, review_tasks.c.prelabel_id == prelabels.c.id)
+            .outerjoin(review_tasks, and_(review_tasks.c.prelabel_id == prelabels.c.id, gives_answer))
             .outerjoin(reviews, reviews.c.task_id == review_tasks.c.id)
         )
         .where(prelabels.c.run_id == storable(run_id), prelabels.c.id > after)
@@ -150,6 +161,8 @@ def review_tasks_with_content(task_ids: Iterable[int]) -> Select[Any]:
             review_tasks.c.id.label("task_id"),
             review_tasks.c.queue.label("task_queue"),
             review_tasks.c.priority,
+            review_tasks.c.is_blind,
+            planted.c.prediction.label("planted_prediction"),
             decisions.c.reason,
             contents.c.digest.is_not(None).label("has_content"),
             *rows.ITEM_COLUMNS,
@@ -159,6 +172,7 @@ def review_tasks_with_content(task_ids: Iterable[int]) -> Select[Any]:
             review_tasks.join(prelabels)
             .join(items)
             .join(decisions, decisions.c.prelabel_id == prelabels.c.id)
+            .outerjoin(planted, planted.c.task_id == review_tasks.c.id)
             .outerjoin(contents, contents.c.digest == items.c.digest)
         )
         .where(review_tasks.c.id.in_(task_ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ Key = tuple[str, str]  # item id and task: what names an outcome within a run
 _LONGEST_ID = 1024  # bytes in UTF-8
 
 ANNOTATIONS = TypeAdapter(tuple[Annotation, ...])
-PREDICTION = TypeAdapter(Prediction)
+_PREDICTION = TypeAdapter(Prediction)
 _PROMPTS = TypeAdapter(Prompts)
 _PROVENANCE = TypeAdapter(Provenance)
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
@@ -165,7 +166,7 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
         "item_id": item_id(labelled.item.id),
         "task": labelled.task,
         "status": pre_label.prediction.status,
-        "prediction": _written(PREDICTION, pre_label.prediction),
+        "prediction": _written(_PREDICTION, pre_label.prediction),
         "confidence": pre_label.confidence,
         "calibrated": pre_label.calibrated,
         "uncertainty": Fragment(json_text(pre_label.uncertainty)),
@@ -227,14 +228,19 @@ def failure_row(failed: Failed, *, run_id: str, is_retried: bool) -> Row:
 def review_task_row(labelled: Labelled) -> Row:
     """The review task of an item that a human has to see.
 
-    The priority is the largest of the pre-label's uncertainties (1.0 where there is none), for every route alike: a
-    reviewer must not be able to tell an audit by its place in the queue.
+    The priority is the largest of the pre-label's uncertainties (1.0 where there is none); a blind task gets another
+    (places.py), or its place would tell a reviewer how sure the model is. Whoever starts from scratch sees nothing.
     """
     return {
         "queue": storable(labelled.decision.queue or "default"),
-        "priority": max(labelled.pre_label.uncertainty.values(), default=1.0),
-        "is_blind": labelled.decision.is_blind,
+        "priority": priority(labelled.pre_label.uncertainty),
+        "is_blind": labelled.decision.is_blind or labelled.decision.route == "scratch",
     }
+
+
+def priority(uncertainty: Mapping[str, float]) -> float:
+    """How urgent a task is whose pre-label is shown."""
+    return max(uncertainty.values(), default=1.0)
 
 
 def digest_of(outcome: Outcome) -> str | None:
@@ -279,7 +285,7 @@ def item(row: RowMapping) -> Item:
 
 def pre_label(row: RowMapping) -> PreLabel:
     return PreLabel(
-        prediction=PREDICTION.validate_python(row["prediction"]),
+        prediction=prediction(row["prediction"]),
         confidence=row["confidence"],
         calibrated=row["calibrated"],
         uncertainty=row["uncertainty"],
@@ -288,6 +294,10 @@ def pre_label(row: RowMapping) -> PreLabel:
         more_findings=_MORE_FINDINGS.validate_python(row["more_findings"]),
         unmapped=row["unmapped"],
     )
+
+
+def prediction(stored: object) -> Prediction:
+    return _PREDICTION.validate_python(stored)
 
 
 def labelled(row: RowMapping) -> Labelled:

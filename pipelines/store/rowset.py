@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipelines.store import rows
 from pipelines.store.inserts import Row, as_json, execute, insert_rows
+from pipelines.store.places import placed
 from pipelines.store.rows import FailedRows, Key, LabelledRows
 from pipelines.store.tables import contents, decisions, embeddings, failures, items, prelabels, review_tasks, runs
 from pipelines.types import Labelled, Outcome
@@ -145,5 +146,6 @@ async def _insert_labelled(connection: AsyncConnection, row_sets: Sequence[RowSe
     stored = [({"prelabel_id": row["id"]}, entries[row["run_id"], rows.key_of(row)]) for row in new]
     await execute(connection, _DECISIONS, (id_ | entry.decision for id_, entry in stored))
     await execute(connection, _EMBEDDINGS, (id_ | entry.embedding for id_, entry in stored if entry.embedding))
-    to_review = (id_ | entry.review_task for id_, entry in stored if entry.review_task)
-    await execute(connection, _REVIEW_TASKS, to_review)
+    to_review = [id_ | entry.review_task for id_, entry in stored if entry.review_task]
+    draws = {id_["prelabel_id"]: entry.decision["draw"] for id_, entry in stored}
+    await execute(connection, _REVIEW_TASKS, await placed(connection, to_review, draws))

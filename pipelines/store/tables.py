@@ -214,7 +214,24 @@ review_tasks = Table(
     Column("lease_owner", Text),
     Column("lease_until", _moment),
     Column("created_at", _moment, nullable=False, server_default=_now),
-    UniqueConstraint("prelabel_id", name="review_tasks_prelabel"),
+    Column("not_for", Text),
+)
+# The task that gives a pre-label its answer: there is one at most. Gold tasks and seeded ones come beside it. In words
+# of its own, because an index is found by them.
+gives_answer = text("review_tasks.stream IN ('routed', 'random', 'sampled')")
+Index(
+    *("review_tasks_prelabel", review_tasks.c.prelabel_id),
+    unique=True,
+    postgresql_where=text("stream IN ('routed', 'random', 'sampled')"),
+)
+Index(
+    *("review_tasks_seeded", review_tasks.c.prelabel_id),
+    unique=True,
+    postgresql_where=text("stream = 'seeded'"),
+)
+Index(
+    *("review_tasks_recent", review_tasks.c.queue, review_tasks.c.id.desc()),
+    postgresql_where=text("NOT is_blind AND stream = 'routed'"),
 )
 Index(
     "review_tasks_to_serve",
@@ -272,6 +289,42 @@ sample_members = Table(
     Column("is_queued", Boolean, nullable=False),
     UniqueConstraint("sample_id", "prelabel_id", name="sample_members_once"),
     Index("sample_members_of_prelabel", "prelabel_id"),
+)
+
+# Pre-labels that were made wrong on purpose: what is shown, and what is right.
+planted = Table(
+    "planted",
+    metadata,
+    Column("task_id", BigInteger, ForeignKey("review_tasks.id"), primary_key=True, autoincrement=False),
+    Column("error", Text, nullable=False),
+    Column("prediction", JSONB, nullable=False),
+    Column("answer", JSONB, nullable=False),
+    Column("acceptable", JSONB, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("review_id", BigInteger, ForeignKey("reviews.id"), primary_key=True, autoincrement=False),
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("is_shown", Boolean, nullable=False),
+    Column("is_caught", Boolean),
+    Column("unchanged", Integer, nullable=False),
+    Column("edited", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+    Column("iou", Double),
+    Column("span_f1", Double),
+    Column("wer", Double),
+    Column("errors", JSONB, nullable=False),
+    Column("by_label", JSONB, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("seconds", Double),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    Index("corrections_of_prelabel", "prelabel_id"),
 )
 
 audit_log = Table(

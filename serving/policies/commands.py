@@ -12,17 +12,19 @@ from rich.panel import Panel
 
 from models.errors import ConfigError
 from models.types import Task
+from pipelines.policy.audited import AuditReport
 from pipelines.policy.fit import Fitted
 from pipelines.policy.simulation import Simulation, fresh, simulate
 from pipelines.policy.terms import ALL, Terms
 from pipelines.store.evidence import EvidenceReader
 from pipelines.store.policies import Policies, StoredPolicy, evidence_of
 from pipelines.store.store import Store
+from pipelines.watch import Watch
 from serving import settings as configuration
 from serving.drops.commands import with_store
 from serving.policies.conditions import conditions_of
 from serving.policies.fitting import fit_policy
-from serving.policies.views import fitted_view, stored_view
+from serving.policies.views import fitted_view, report_view, stored_view
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, screen, task_named
 
@@ -107,6 +109,37 @@ def simulate_command(
     print_rows([{"route": route, "items": count} for route, count in sorted(simulation.routes.items())])
     if note:
         screen.print(f"[dim]{note}[/]", highlight=False)
+
+
+@policy_app.command()
+def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Say what people's answers to a policy's audits mean for its promise, and suspend it where that is broken."""
+    report, suspended = with_store(config, lambda store: _audited(store, policy_id, run))
+    if as_json:
+        print_json(report_view(report) | {"suspended": suspended})
+        return
+    screen.print(report.verdict.summary(), highlight=False)
+    for error, of in ((report.accepted_error, "the accepted"), (report.dataset_error, "all")):
+        if error is not None:
+            screen.print(
+                f"about {error.error:.2%} of {of} items are wrong ({error.low:.2%} to {error.high:.2%}, for display)",
+                highlight=False,
+            )
+    remaining = report.remaining
+    screen.print(
+        f"of the {remaining.n_accepted} accepted items at most {remaining.residual_errors} are still wrong "
+        f"({remaining.residual_error_bound:.2%}), with {1.0 - remaining.delta:.0%} confidence",
+        highlight=False,
+    )
+    if suspended:
+        notes.print(f"[bold red]{policy_id} is suspended[/]: everything goes to people")
+
+
+async def _audited(store: Store, policy_id: str, run: str | None) -> tuple[AuditReport, bool]:
+    watch, policies = Watch(store), Policies(store)
+    await watch.look()
+    stored = await policies.get(policy_id)
+    return await watch.report(stored.policy, run_id=run), stored.state == "suspended"
 
 
 @policy_app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from models import weights
 from models.types import Task
 from pipelines.policy.conditions import Conditions
+from pipelines.types import ModelUse
 from serving.settings import Settings
 
 
@@ -16,11 +17,18 @@ def conditions_of(settings: Settings, task: Task) -> Conditions:
     """
     locks = weights.read_locks(settings.lock_file)
     cards = [settings.cards[model] for model in settings.tasks[task]]
-    digests = [weights.digest(card, lock=locks.get(weights.key(card))) for card in cards]
-    named = (f"{card.name}@{card.version}:{digest[:12]}" for card, digest in zip(cards, digests, strict=True))
+    uses = [
+        ModelUse(
+            name=card.name,
+            version=card.version,
+            weights_digest=weights.digest(card, lock=locks.get(weights.key(card))),
+            config_digest=card.digest(),
+        )
+        for card in cards
+    ]
     return Conditions(
-        chain=tuple(named),
-        config_digest=cards[-1].digest(),
+        chain=tuple(map(str, uses)),
+        config_digest=uses[-1].config_digest,
         rules_digest=settings.standards.rules_digest,
         ontology_digest=settings.standards.ontology_digest,
     )

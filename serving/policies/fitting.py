@@ -57,9 +57,7 @@ async def fit_policy(
     return fitted
 
 
-def _kept(
-    evidence: Evidence, this: Fit, earlier: Sequence[StoredPolicy]
-) -> tuple[Evidence, Fit]:
+def _kept(evidence: Evidence, this: Fit, earlier: Sequence[StoredPolicy]) -> tuple[Evidence, Fit]:
     """What to fit with, if the calibration of the last round stays.
 
     Its threshold may be gone on from by labels that it was not chosen with; that is done where these are at least half

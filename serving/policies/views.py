@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.policy.audited import AuditReport
 from pipelines.policy.certified import POLICY, CertifiedPolicy
 from pipelines.policy.fit import Fitted
 from pipelines.store.policies import StoredPolicy, evidence_of
@@ -35,3 +36,12 @@ def policy_view(policy: CertifiedPolicy) -> dict[str, Any]:
         if not certificate.is_certified:
             shown["threshold"] = None
     return {"id": policy.id} | written
+
+
+def report_view(report: AuditReport) -> dict[str, Any]:
+    """How a policy's promise does, with its sentence."""
+    remaining = report.remaining
+    return asdict(report) | {
+        "summary": report.verdict.summary(),
+        "remaining": asdict(remaining) | {"residual_error_bound": remaining.residual_error_bound},
+    }

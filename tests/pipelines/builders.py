@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from models.types import Annotation, Box, Item, Prediction, Task
@@ -67,12 +68,13 @@ def a_labelled(
     uncertainty: float = 0.5,
     pre_label: PreLabel | None = None,
     item: Item | None = None,
+    is_blind: bool = False,
 ) -> Labelled:
     return Labelled(
         item=item or an_item(item_id),
         task=task,
         pre_label=pre_label or a_pre_label(an_annotation(), uncertainty=uncertainty),
-        decision=a_decision(route, queue=queue),
+        decision=replace(a_decision(route, queue=queue), is_blind=is_blind),
     )
 
 

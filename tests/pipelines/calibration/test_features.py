@@ -138,6 +138,14 @@ def test_raw_scores_by_hand(task: Task, expected: float) -> None:
     assert raw_score(task, SIGNALS[task], ANNOTATIONS[task]) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("detection", 0.7 / 2), ("segmentation", 0.8 / 8), ("ner", 0.9 * 0.8 / 2), ("speech", 0.6 / 2)],
+)
+def test_each_signal_that_is_missing_halves_the_raw_score(task: Task, expected: float) -> None:
+    assert raw_score(task, {}, ANNOTATIONS[task]) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_found_is_as_safe_as_the_model_is_that_nothing_is_missing(task: Task) -> None:
     assert raw_score(task, {"no_miss": 0.83}, ()) == 0.83

@@ -38,7 +38,7 @@ def test_perfect_detections_have_no_detection_error() -> None:
 
 
 def test_six_boxes_by_hand() -> None:
-    """Of cats 0.90 is matched exactly, 0.89 is its duplicate, 0.30 is matched at IoU 0.8, 0.10 lies alone; of dogs
+    """Of cats 0.90 is matched exactly, 0.89 is its duplicate, 0.30 is matched at IoU 0.8, 0.27 lies alone; of dogs
     0.62 lies on a cat and 0.61 is matched at IoU 0.5.
     """
     first = match(
@@ -46,7 +46,7 @@ def test_six_boxes_by_hand() -> None:
         np.array([[0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60]], dtype=float),
         labels=["cat"] * 4,
         true_labels=["cat"] * 3,
-        scores=[0.90, 0.89, 0.30, 0.10],
+        scores=[0.90, 0.89, 0.30, 0.27],
     )
     second = match(
         np.array([[0, 0, 10, 10], [20, 0, 30, 5]], dtype=float),
@@ -55,17 +55,17 @@ def test_six_boxes_by_hand() -> None:
         true_labels=["cat", "dog"],
         scores=[0.62, 0.61],
     )
-    scores = np.array([0.90, 0.89, 0.30, 0.10, 0.62, 0.61])
+    scores = np.array([0.90, 0.89, 0.30, 0.27, 0.62, 0.61])
     labels = ["cat"] * 4 + ["dog"] * 2
     is_right, ious = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("is_right", "ious"))
 
     assert is_right.tolist() == [True, False, True, False, False, True]
     assert ious == pytest.approx([1.0, 0.0, 0.8, 0.0, 0.0, 0.5])
     assert (first.missed, second.missed) == (1, 1)
-    # bins of 0.04: {0.90, 0.89} mean 0.895; {0.30}; {0.10}; {0.62, 0.61} mean 0.615
-    assert d_ece(scores, is_right) == pytest.approx((2 * 0.395 + 0.7 + 0.1 + 2 * 0.115) / 6)
-    assert d_ece(scores, is_right, labels=labels) == pytest.approx(((2 * 0.395 + 0.7 + 0.1) / 4 + 0.115) / 2)
-    assert la_ece(scores, ious, labels=labels) == pytest.approx(((2 * 0.395 + 0.5 + 0.1) / 4 + 0.365) / 2)
+    # bins of 0.04: {0.90, 0.89} mean 0.895; {0.30}; {0.27}; {0.62, 0.61} mean 0.615
+    assert d_ece(scores, is_right) == pytest.approx((2 * 0.395 + 0.7 + 0.27 + 2 * 0.115) / 6)
+    assert d_ece(scores, is_right, labels=labels) == pytest.approx(((2 * 0.395 + 0.7 + 0.27) / 4 + 0.115) / 2)
+    assert la_ece(scores, ious, labels=labels) == pytest.approx(((2 * 0.395 + 0.5 + 0.27) / 4 + 0.365) / 2)
 
 
 def test_the_better_scored_box_is_matched_first_and_takes_the_best_that_is_free() -> None:

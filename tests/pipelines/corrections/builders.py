@@ -83,7 +83,7 @@ _GEOMETRIES: dict[Task, st.SearchStrategy[Geometry]] = {
 _texts = st.lists(st.sampled_from(["the", "cat", "sat", "Sat,", "on", "it"]), max_size=4).map(" ".join)
 
 
-def annotations(task: Task, *, most: int = 6) -> st.SearchStrategy[list[Annotation]]:
+def annotations_of(task: Task, *, most: int = 6) -> st.SearchStrategy[list[Annotation]]:
     """Up to ``most`` annotations of a task on little room, so that they overlap, with ids of their own."""
     text = _texts if task == "speech" else st.none()
     each = st.builds(lambda geometry, label, text: one(geometry, label, text=text), _GEOMETRIES[task], _labels, text)

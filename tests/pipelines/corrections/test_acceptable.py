@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.errors import ConfigError
 from models.types import Annotation, Box, Task, TextSpan, WholeItem
 from pipelines.corrections.acceptable import ACCEPTABLE, Acceptable, loss, right_ones
-from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations, heard, one
+from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations_of, heard, one
 
 TASKS: tuple[Task, ...] = get_args(Task)
 GRADED = Acceptable(graded=True)
@@ -23,7 +23,7 @@ GRADED = Acceptable(graded=True)
 @pytest.mark.parametrize("graded", [False, True])
 @given(data=st.data())
 def test_what_is_right_loses_nothing_in_any_order_under_any_ids(task: Task, graded: bool, data: st.DataObject) -> None:
-    ours = data.draw(annotations(task))
+    ours = data.draw(annotations_of(task))
     theirs = [replace(one, id=f"other {one.id}", score=1.0) for one in _permuted(task, data, ours)]
 
     assert loss(task, ours, theirs, replace(ACCEPTABLE[task], graded=graded)) == 0.0
@@ -32,7 +32,7 @@ def test_what_is_right_loses_nothing_in_any_order_under_any_ids(task: Task, grad
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_a_loss_is_a_share_and_depends_on_no_id_and_no_order(task: Task, data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations(task)), data.draw(annotations(task))
+    ours, theirs = data.draw(annotations_of(task)), data.draw(annotations_of(task))
     graded = replace(ACCEPTABLE[task], graded=True)
     renamed = [replace(one, id=f"other {one.id}") for one in _permuted(task, data, theirs)]
 
@@ -48,7 +48,7 @@ def test_a_loss_is_a_share_and_depends_on_no_id_and_no_order(task: Task, data: s
 def test_the_right_ones_are_all_where_nothing_is_lost_and_not_all_or_one_missed_else(
     task: Task, data: st.DataObject
 ) -> None:
-    ours, theirs = data.draw(annotations(task, most=3)), data.draw(annotations(task, most=3))
+    ours, theirs = data.draw(annotations_of(task, most=3)), data.draw(annotations_of(task, most=3))
 
     is_right = right_ones(task, ours, theirs, ACCEPTABLE[task])
 

@@ -13,7 +13,7 @@ from models.types import Task
 from pipelines.corrections.acceptable import ACCEPTABLE, right_ones
 from pipelines.corrections.correction import LabelCounts, correction
 from pipelines.corrections.errors import ERRORS
-from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations, heard
+from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations_of, heard
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -21,7 +21,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_the_counts_add_up(task: Task, data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations(task)), data.draw(annotations(task))
+    ours, theirs = data.draw(annotations_of(task)), data.draw(annotations_of(task))
 
     found = correction(task, ours, theirs)
 
@@ -40,7 +40,7 @@ def test_the_counts_add_up(task: Task, data: st.DataObject) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_nothing_is_changed_between_equal_sets(task: Task, data: st.DataObject) -> None:
-    ours = data.draw(annotations(task))
+    ours = data.draw(annotations_of(task))
 
     found = correction(task, ours, [replace(one, id=f"other {one.id}", score=1.0) for one in ours])
 
@@ -51,7 +51,7 @@ def test_nothing_is_changed_between_equal_sets(task: Task, data: st.DataObject) 
 @pytest.mark.parametrize("task", ["detection", "segmentation", "ner"])
 @given(data=st.data())
 def test_a_correction_does_not_depend_on_the_order(task: Task, data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations(task)), data.draw(annotations(task))
+    ours, theirs = data.draw(annotations_of(task)), data.draw(annotations_of(task))
     shuffled = correction(task, data.draw(st.permutations(ours)), data.draw(st.permutations(theirs)))
 
     found = correction(task, ours, theirs)
@@ -63,7 +63,7 @@ def test_a_correction_does_not_depend_on_the_order(task: Task, data: st.DataObje
 
 @given(data=st.data())
 def test_every_box_without_a_right_counterpart_is_an_error_of_one_type(data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations("detection")), data.draw(annotations("detection"))
+    ours, theirs = data.draw(annotations_of("detection")), data.draw(annotations_of("detection"))
 
     found = correction("detection", ours, theirs)
 

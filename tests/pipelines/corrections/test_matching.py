@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.types import Annotation, Polygon, Task, TextSpan
 from pipelines.corrections.matching import Matching, is_same, matching, matching_at
-from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations, one
+from tests.pipelines.corrections.builders import a_box, a_mask, a_segment, a_span, annotations_of, one
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -20,7 +20,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_everybody_is_matched_once_or_alone(task: Task, data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations(task)), data.draw(annotations(task))
+    ours, theirs = data.draw(annotations_of(task)), data.draw(annotations_of(task))
 
     found = matching(ours, theirs)
 
@@ -31,7 +31,7 @@ def test_everybody_is_matched_once_or_alone(task: Task, data: st.DataObject) -> 
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_a_set_matches_itself_each_by_its_own_like(task: Task, data: st.DataObject) -> None:
-    ours = data.draw(annotations(task))
+    ours = data.draw(annotations_of(task))
     theirs = data.draw(st.permutations(ours))
 
     found = matching(ours, theirs)
@@ -43,7 +43,7 @@ def test_a_set_matches_itself_each_by_its_own_like(task: Task, data: st.DataObje
 @pytest.mark.parametrize("task", TASKS)
 @given(data=st.data())
 def test_who_is_matched_to_what_does_not_depend_on_the_order(task: Task, data: st.DataObject) -> None:
-    ours, theirs = data.draw(annotations(task)), data.draw(annotations(task))
+    ours, theirs = data.draw(annotations_of(task)), data.draw(annotations_of(task))
     shuffled = data.draw(st.permutations(ours)), data.draw(st.permutations(theirs))
 
     assert _contents(matching(*shuffled), *shuffled) == _contents(matching(ours, theirs), ours, theirs)

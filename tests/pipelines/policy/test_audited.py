@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from pipelines.audit.sensitivity import sensitivity
-from pipelines.policy.audited import AuditedItem, audit_report
+from pipelines.audit import reviewer_sensitivity
+from pipelines.policy.audited import AuditedItem, audit_report, verdict
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.terms import Mode, Terms
 from pipelines.types import Route
@@ -39,7 +39,7 @@ def test_the_estimates_count_every_audit_for_as_many_items_as_it_was_drawn_from(
 
     report = audit_report(policy_of("dataset_error"), items, ROUTES)
 
-    assert (report.n_audited, report.n_wrong) == (100, 15)
+    assert (report.verdict.n_audited, report.verdict.n_wrong) == (100, 15)
     assert report.accepted_error is not None and report.accepted_error.error == pytest.approx((5 * 10 + 10) / 1_000)
     assert report.dataset_error is not None and report.dataset_error.error == pytest.approx(60 / 1_500)
     # Those beyond the random sample say nothing of the rest of the batch.
@@ -49,15 +49,15 @@ def test_the_estimates_count_every_audit_for_as_many_items_as_it_was_drawn_from(
 def test_wrong_pre_labels_that_were_sent_to_review_are_no_evidence_against_the_data_set() -> None:
     harmless = [a_review(1.0)] * 200
 
-    assert audit_report(policy_of("dataset_error"), harmless, ROUTES).e_value < 1.0
-    assert audit_report(policy_of("dataset_error"), [an_audit(1.0)] * 20, ROUTES).is_broken
+    assert verdict(policy_of("dataset_error"), harmless).e_value < 1.0
+    assert verdict(policy_of("dataset_error"), [an_audit(1.0)] * 20).is_broken
 
 
 def test_the_error_of_the_accepted_is_about_audits_alone() -> None:
     diluted = [item for _ in range(40) for item in (a_review(0.0), a_review(0.0), an_audit(float(_ % 8 == 0)))]
 
-    strict = audit_report(policy_of("accepted_error"), diluted, ROUTES)
-    lax = audit_report(policy_of("dataset_error"), diluted, ROUTES)
+    strict = verdict(policy_of("accepted_error"), diluted)
+    lax = verdict(policy_of("dataset_error"), diluted)
 
     assert strict.e_value > 1.0 > lax.e_value
 
@@ -75,12 +75,12 @@ def test_looking_after_every_answer_seldom_breaks_a_promise_that_holds_and_soon_
 
 def _broken_after(policy: CertifiedPolicy, items: Sequence[AuditedItem]) -> int | None:
     """After how many answers; the report tells of any moment on the way, so its halves find the first."""
-    if not audit_report(policy, items, ROUTES).is_broken:
+    if not verdict(policy, items).is_broken:
         return None
     low, high = 1, len(items)
     while low < high:
         middle = (low + high) // 2
-        if audit_report(policy, items[:middle], ROUTES).is_broken:
+        if verdict(policy, items[:middle]).is_broken:
             high = middle
         else:
             low = middle + 1
@@ -90,9 +90,9 @@ def _broken_after(policy: CertifiedPolicy, items: Sequence[AuditedItem]) -> int 
 def test_reviewers_who_see_the_pre_labels_and_overlook_errors_tighten_the_promise_they_can_vouch_for() -> None:
     stream = [an_audit(float(n % 20 == 0)) for n in range(400)]  # 5 % are found wrong, by people who find half
 
-    blind = audit_report(policy_of("dataset_error"), stream, ROUTES)
-    shown = audit_report(
-        policy_of("dataset_error", audits="shown"), stream, ROUTES, reviewers=sensitivity(50, 100, delta=0.025)
+    blind = verdict(policy_of("dataset_error"), stream)
+    shown = verdict(
+        policy_of("dataset_error", audits="shown"), stream, reviewers=reviewer_sensitivity(50, 100, delta=0.025)
     )
 
     assert not blind.is_broken
@@ -100,6 +100,6 @@ def test_reviewers_who_see_the_pre_labels_and_overlook_errors_tighten_the_promis
 
 
 def test_shown_audits_without_planted_errors_vouch_for_nothing() -> None:
-    report = audit_report(policy_of("dataset_error", audits="shown"), [an_audit(1.0)] * 50, ROUTES)
+    report = verdict(policy_of("dataset_error", audits="shown"), [an_audit(1.0)] * 50)
 
     assert report.alpha == 0.0 and report.e_value == 1.0

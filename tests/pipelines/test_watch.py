@@ -1,0 +1,124 @@
+"""Tests that answers to audits suspend a policy whose promise is broken, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from models.types import Annotation
+from pipelines.policy.certified import CertifiedPolicy
+from pipelines.policy.terms import Terms
+from pipelines.review import ReviewQueue
+from pipelines.store.policies import AUDITS, Policies
+from pipelines.store.store import Store
+from pipelines.types import Labelled
+from pipelines.watch import Watch
+from tests.pipelines.policy.builders import a_policy, a_pre_label, an_item
+from tests.pipelines.store.test_policies import a_fitted
+
+AUDITS_ALL = Terms(queue="texts", audit_rate=1.0)
+
+
+@pytest.fixture
+def policies(store: Store) -> Policies:
+    return Policies(store)
+
+
+async def an_active_policy(policies: Policies, *, seed: str = "seed", round: int = 1) -> CertifiedPolicy:
+    """One that audits everything it accepts."""
+    policy = replace(a_policy(terms=AUDITS_ALL, seed=seed), round=round)
+    await policies.add(replace(a_fitted(), policy=policy, calibration=None))
+    await policies.activate(policy.id, actor="ada")
+    return policy
+
+
+async def answered(store: Store, run_id: str, policy: CertifiedPolicy, *, right: int, wrong: int, of: str = "") -> None:
+    """Items that the policy accepts, and what people say of them."""
+    for number in range(right + wrong):
+        item, pre_label = an_item(f"{of}{policy.seed} {number}"), a_pre_label(0.9, digest=f"{number:064x}")
+        decision = policy.decide(item, "ner", pre_label)
+        assert decision.route == "audit"
+        await store.save([Labelled(item=item, task="ner", pre_label=pre_label, decision=decision)], run_id=run_id)
+    queue = ReviewQueue(store)
+    tasks = await queue.claim("texts", reviewer="ann", n=1_000)
+    assert len(tasks) == right + wrong
+    said = a_pre_label(0.9).prediction.annotations
+    corrected: tuple[Annotation, ...] = tuple(replace(one, label="place") for one in said)
+    for number, task in enumerate(tasks):
+        answer = corrected if number < wrong else said
+        await queue.submit(task.id, task.attempt, reviewer="ann", annotations=answer)
+
+
+async def test_wrong_audits_suspend_the_policy_and_the_reason_says_so(
+    store: Store, run_id: str, policies: Policies
+) -> None:
+    policy = await an_active_policy(policies)
+    await answered(store, run_id, policy, right=5, wrong=10)
+
+    suspended = await Watch(store).look()
+
+    stored = await policies.get(policy.id)
+    assert suspended == [policy.id]
+    assert (stored.state, stored.events[-1].actor) == ("suspended", AUDITS)
+    assert stored.events[-1].reason.startswith("10 of 15 audited items were wrong")
+
+
+async def test_right_audits_leave_it_in_force(store: Store, run_id: str, policies: Policies) -> None:
+    policy = await an_active_policy(policies)
+    await answered(store, run_id, policy, right=40, wrong=1)
+
+    assert await Watch(store).look() == []
+    assert (await policies.get(policy.id)).state == "active"
+
+
+async def test_audits_of_one_policy_say_nothing_of_another(store: Store, run_id: str, policies: Policies) -> None:
+    old = await an_active_policy(policies)
+    await answered(store, run_id, old, right=0, wrong=15)
+    await policies.retire(old.id, actor="ada")
+    new = await an_active_policy(policies, seed="new", round=2)
+    await answered(store, run_id, new, right=10, wrong=0)
+
+    assert await Watch(store).look() == []
+
+
+async def test_what_was_read_before_counts_with_what_comes_later(store: Store, run_id: str, policies: Policies) -> None:
+    policy, watch = await an_active_policy(policies), Watch(store)
+    await answered(store, run_id, policy, right=6, wrong=1, of="first ")
+    first = await watch.look()
+    await answered(store, run_id, policy, right=0, wrong=6, of="second ")
+
+    assert (first, await watch.look(), await watch.look()) == ([], [policy.id], [])
+
+
+async def test_two_that_watch_suspend_once(store: Store, run_id: str, policies: Policies) -> None:
+    policy = await an_active_policy(policies)
+    await answered(store, run_id, policy, right=0, wrong=12)
+
+    found = await asyncio.gather(*(Watch(store).look() for _ in range(4)))
+
+    assert sum(map(len, found)) == 1
+    assert [event.action for event in (await policies.get(policy.id)).events] == ["activated", "suspended"]
+
+
+async def test_it_watches_as_long_as_its_context_lasts(store: Store, run_id: str, policies: Policies) -> None:
+    policy = await an_active_policy(policies)
+
+    async with Watch(store).watching(look_s=0.05):
+        await answered(store, run_id, policy, right=0, wrong=12)
+        async with asyncio.timeout(10.0):
+            while (await policies.get(policy.id)).state != "suspended":  # noqa: ASYNC110 - nothing tells of a look
+                await asyncio.sleep(0.05)
+
+
+async def test_a_report_counts_what_was_decided_and_what_is_left(store: Store, run_id: str, policies: Policies) -> None:
+    policy = await an_active_policy(policies)
+    await answered(store, run_id, policy, right=18, wrong=2)
+
+    report = await Watch(store).report(policy)
+
+    assert report.routes == {"audit": 20}
+    assert (report.verdict.n_audited, report.verdict.n_wrong) == (20, 2)
+    assert report.accepted_error is not None and report.accepted_error.error == pytest.approx(0.1)
+    assert report.remaining.residual_errors == 0  # all were audited, and what was wrong is put right
