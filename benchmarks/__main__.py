@@ -20,6 +20,7 @@ from benchmarks.judgement import Report
 from benchmarks.ratios import report, runner, saved
 from benchmarks.ratios.registry import FURTHER, MODULES, chosen
 from benchmarks.ratios.runner import Outcome
+from benchmarks.sampling import report as sampling_report
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 RESULTS = Path(__file__).parent / "results"
@@ -113,6 +114,17 @@ def interference(
     """Measure what a bulk client costs somebody who waits for one item. Exits with 1 if it is more than one batch."""
     result = interference_benchmark.measure(progress=lambda line: typer.echo(line, err=True))
     _report("interference", interference_benchmark.report(result), as_json=as_json, save=save)
+
+
+@app.command()
+def sampling(
+    quick: Annotated[bool, typer.Option(help="Six seeds, three strategies, 50,000 items; within two minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/sampling.json.")] = False,
+) -> None:
+    """Measure the labels that sampling saves, and its time and memory. Exits with 1 if a bar is missed."""
+    result = sampling_report.measure(quick=quick, progress=lambda line: typer.echo(line, err=True))
+    _report("sampling", result, as_json=as_json, save=save)
 
 
 @app.command()

@@ -82,6 +82,8 @@ class ModelCard:
         replicas: copies that serve in parallel.
         architecture: the network's full configuration, for building it without weights.
         options: settings of the family; each family lists its own and refuses others.
+        embeddings: whether each prediction comes with an embedding of its item, which the store keeps and sampling
+            compares items by. It changes no label, and so is no part of ``digest``.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -101,6 +103,7 @@ class ModelCard:
     replicas: PositiveInt = 1
     architecture: dict[str, Option | list[int] | list[str]] = field(default_factory=dict)
     options: dict[str, Option] = field(default_factory=dict)
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         for value in (self.name, self.version):

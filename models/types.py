@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Discriminator
+from pydantic import Discriminator, Field
 
 Media = Literal["image", "audio", "text"]
 Task = Literal["detection", "segmentation", "ner", "speech"]
@@ -197,17 +197,36 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """What a network makes of an item as a whole, for comparing items with each other (models/embedding.py).
+
+    ``model`` is the name of the card whose network it is, ``data`` d numbers as float16, little-endian. An item in
+    which there is nothing to look at, such as an empty text, is all zeros.
+    """
+
+    model: str
+    data: bytes
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return len(self.data) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """A model's annotations for one item and the signals it read off while making them (see models/signals/).
 
     ``size_hw`` is an image's height and width in pixels after EXIF orientation, ``duration_s`` a recording's length in
-    seconds; the engine fills them in.
+    seconds; the engine fills them in. ``embedding`` is there where the model's card asks for it; it travels with the
+    prediction from the replica to the store, and is left out wherever the prediction is written as JSON.
     """
 
     annotations: tuple[Annotation, ...] = ()
     signals: dict[str, float] = field(default_factory=dict)
     size_hw: tuple[int, int] | None = None
     duration_s: float | None = None
+    embedding: Annotated[Embedding | None, Field(exclude=True)] = None
 
     @property
     def status(self) -> Literal["labels", "nothing_found"]:

@@ -28,7 +28,13 @@ def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[E
     found = weights.find(card, lock=weights.read_locks(lock_file).get(weights.key(card)))
     adapter = load(card, found.path)
     warm_up(adapter, card)
-    use = ModelUse(name=card.name, version=card.version, weights_digest=found.digest, config_digest=card.digest())
+    use = ModelUse(
+        name=card.name,
+        version=card.version,
+        weights_digest=found.digest,
+        config_digest=card.digest(),
+        embeds=card.embeddings,
+    )
     decoder = partial(decode, limits=media, keeps_jpegs=decodes_jpegs(adapter))
     engine = Engine(adapter, decode=decoder, limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus)))
     return engine, use

@@ -90,7 +90,10 @@ class Keeps(Protocol):
 
 
 class KeptModels:
-    """Models whose answers are kept and given again to the same question: content, prompts, weights, configuration."""
+    """Models whose answers are kept and given again to the same question: content, prompts, weights, configuration.
+
+    An answer that was kept without an embedding is no answer for a model that embeds, and is replaced.
+    """
 
     def __init__(self, models: Models, kept: Keeps) -> None:
         self._models, self._kept = models, kept
@@ -98,8 +101,10 @@ class KeptModels:
     async def predict(
         self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
     ) -> Prediction:
-        question = _question(self._models.use_of(model), content)
-        if (known := await self._kept.find(question)) is not None:
+        use = self._models.use_of(model)
+        question = _question(use, content)
+        known = await self._kept.find(question)
+        if known is not None and (known.embedding is not None or not use.embeds):
             return known
         prediction = await self._models.predict(model, content, priority=priority, deadline_s=deadline_s)
         with suppress(PrelabelError):  # the answer is here; that it cannot be kept is no reason to withhold it

@@ -72,13 +72,15 @@ def chained(first: Prediction, second: Prediction) -> Prediction:
     """One prediction from a chain's two steps: the boxes, then the masks made from them.
 
     The masks' ids get an "m" in front, so that they stay apart from the boxes that their ``parent_id`` names. Signals
-    of both are kept; ``min_score`` and ``no_miss`` are the lower ones.
+    of both are kept; ``min_score`` and ``no_miss`` are the lower ones. The embedding is the first model's, which sees
+    every item, or the second's where the first has none.
     """
     second_annotations = tuple(replace(a, id=f"m{a.id}") for a in second.annotations)
     signals = first.signals | second.signals
     for name in {"min_score", "no_miss"} & first.signals.keys() & second.signals.keys():
         signals[name] = min(first.signals[name], second.signals[name])
-    return replace(first, annotations=first.annotations + second_annotations, signals=signals)
+    embedding = first.embedding or second.embedding
+    return replace(first, annotations=first.annotations + second_annotations, signals=signals, embedding=embedding)
 
 
 def only(prediction: Prediction, labels: tuple[str, ...]) -> Prediction:

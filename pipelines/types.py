@@ -16,12 +16,16 @@ ROUTES: tuple[Route, ...] = ("accept", "audit", "review", "scratch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse:
-    """One deployed model, down to its bytes; the digests are sha256 in hex. Its text is how chains name it."""
+    """One deployed model, down to its bytes; the digests are sha256 in hex. Its text is how chains name it.
+
+    ``embeds`` says whether its predictions come with embeddings, which are no part of the configuration's digest.
+    """
 
     name: str
     version: str
     weights_digest: str
     config_digest: str
+    embeds: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}:{self.weights_digest[:12]}"

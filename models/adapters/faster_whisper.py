@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt
 
 from models import cuda_libraries, signals
 from models.card import ModelCard, Precision, options_of
+from models.embedding import embedding
 from models.errors import ItemError, ModelError
 from models.networks.whisper import write_random_network
 from models.speech_windows import (
@@ -30,7 +31,7 @@ from models.speech_windows import (
     segments,
     whole,
 )
-from models.types import Annotation, AudioPayload, Payload, Prediction, TimeSpan
+from models.types import Annotation, AudioPayload, Embedding, Payload, Prediction, TimeSpan
 
 if TYPE_CHECKING:
     from ctranslate2 import StorageView
@@ -88,6 +89,7 @@ class Transcript:
     mean_logprob: float
     no_speech: float
     compression_ratio: float
+    encoded_sum: np.ndarray | None = None  # (d,) float64 over the window's own frames, where the card wants embeddings
     readings: tuple[tuple[str, float], ...] = ()  # the texts of the beam and their log-probabilities, best first
     token_confidences: tuple[float, ...] = ()
 
@@ -119,7 +121,13 @@ class Whisper:
                 "bad_card", f"'{card.name}' does not speak {language!r}; languages: {model.supported_languages}"
             )
         self._language = language if model.model.is_multilingual else "en"
+        self._width = self._encoder_width() if card.embeddings else 0
         self._suppressed = get_suppressed_tokens(self._tokenizer("en"), [-1])  # pyright: ignore[reportArgumentType]
+
+    def _encoder_width(self) -> int:
+        """How many numbers the encoder says of a frame, which CTranslate2 does not tell before it has encoded some."""
+        features = np.zeros((1, self._model.model.n_mels, FRAMES_PER_S), dtype=np.float32)
+        return _array(self._model.encode(features)).shape[-1]
 
     def prepare(self, payloads: Sequence[Payload]) -> list[Recording]:
         return [self._recording(payload) for payload in payloads]
@@ -224,9 +232,11 @@ class Whisper:
         frames = [max(window.features.shape[-1], _FEWEST_FRAMES) for window in windows]
         # The annotations of find_alignment name the element types of these two lists, not the lists.
         aligned: Any = self._model.find_alignment(tokenizer, texts, encoded, frames)  # pyright: ignore[reportArgumentType]
-        rows = zip(results, texts, aligned, strict=True)
-        heard = [_transcript(result, tokenizer.decode(tokens), words, language) for result, tokens, words in rows]
-        return [self._judged(transcript, result, tokenizer) for transcript, result in zip(heard, results, strict=True)]
+        rows = zip(results, texts, aligned, self._sums(windows, encoded), strict=True)
+        return [
+            self._judged(_transcript(result, tokenizer.decode(tokens), words, language, encoded_sum), result, tokenizer)
+            for result, tokens, words, encoded_sum in rows
+        ]
 
     def _judged(self, transcript: Transcript, result: Any, tokenizer: Tokenizer) -> Transcript:
         """The transcript with what the card asks CTranslate2 to tell beyond it."""
@@ -235,6 +245,25 @@ class Whisper:
         if self._options.token_distributions:
             transcript = replace(transcript, token_confidences=tuple(_confidences(result)))
         return transcript
+
+    def _sums(self, windows: Sequence[Window], encoded: StorageView) -> Sequence[np.ndarray | None]:
+        """The (d,) sums of the encoder's answer over each window's own frames, without what is padding."""
+        if not self._card.embeddings:
+            return [None] * len(windows)
+        array = _array(encoded)  # (n, frames / 2, d)
+        return [
+            own[: _encoded_frames(window)].sum(axis=0, dtype=np.float64)
+            for own, window in zip(array, windows, strict=True)
+        ]
+
+    def _embedded(self, recording: Recording, transcripts: Sequence[Transcript]) -> Embedding | None:
+        """The mean over all frames that hold speech; zeros where none does."""
+        if not self._card.embeddings:
+            return None
+        sums = [transcript.encoded_sum for transcript in transcripts if transcript.encoded_sum is not None]
+        frames = sum(map(_encoded_frames, recording.windows))
+        mean = np.sum(sums, axis=0) / frames if frames else np.zeros(self._width)
+        return embedding(self._card.name, mean)
 
     def _tokenizer(self, language: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer
@@ -275,6 +304,7 @@ class Whisper:
                 token_confidences=np.array([one for t in transcripts for one in t.token_confidences]),
                 expected_errors=_expected_errors(transcripts),
             ),
+            embedding=self._embedded(recording, transcripts),
         )
 
     def _is_emitted(self, transcript: Transcript) -> bool:
@@ -311,6 +341,18 @@ class Whisper:
 
 def _score(transcript: Transcript) -> float:
     return min(math.exp(transcript.mean_logprob), 1.0)
+
+
+def _encoded_frames(window: Window) -> int:
+    """How many frames the encoder makes of a window's own; its second convolution takes every other one."""
+    return min(-(-window.features.shape[-1] // 2), FRAMES_PER_S * WINDOW_S // 2)
+
+
+def _array(encoded: StorageView) -> np.ndarray:
+    """An encoder's answer in main memory: (n, frames, d) float32."""
+    from ctranslate2 import DataType, Device
+
+    return np.asarray(encoded.to_device(Device.cpu).to(DataType.float32))
 
 
 def _check_search(card: ModelCard, options: Options) -> None:
@@ -357,9 +399,9 @@ def _expected_errors(transcripts: Sequence[Transcript]) -> float | None:
 
 def _rows_of(encoded: StorageView, rows: Sequence[int]) -> StorageView:
     """Some windows of an encoder's answer, by way of main memory: CTranslate2 has no other way, and it is 4 MB each."""
-    from ctranslate2 import DataType, Device, StorageView
+    from ctranslate2 import StorageView
 
-    array = np.asarray(encoded.to_device(Device.cpu).to(DataType.float32))
+    array = _array(encoded)
     return StorageView.from_array(np.ascontiguousarray(array[list(rows)])).to(encoded.dtype)
 
 
@@ -367,7 +409,9 @@ def _mean(values: Sequence[float], *, otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language: str) -> Transcript:
+def _transcript(
+    result: Any, text: str, aligned: list[dict[str, Any]], language: str, encoded_sum: np.ndarray | None
+) -> Transcript:
     from faster_whisper.transcribe import get_compression_ratio, merge_punctuations
 
     merge_punctuations(aligned, _PREPENDED, _APPENDED)
@@ -390,6 +434,7 @@ def _transcript(result: Any, text: str, aligned: list[dict[str, Any]], language:
         mean_logprob=result.scores[0] * count / (count + 1) if count else 0.0,
         no_speech=float(result.no_speech_prob),
         compression_ratio=get_compression_ratio(text),
+        encoded_sum=encoded_sum,
     )
 
 

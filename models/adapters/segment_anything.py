@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torchvision.ops import nms
 from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
+from models.embedding import embedding, pooled
 from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
 from models.graphs import CudaRecorder, are_wanted, graph_part
@@ -101,11 +102,15 @@ class SquareImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logits:
-    """The masks of one image: (n, s, s) float32 logits of the padded square and (n,) predicted IoUs, on the device."""
+    """The masks of one image: (n, s, s) float32 logits of the padded square and (n,) predicted IoUs, on the device.
+
+    ``embedding`` is (C,) float32 in main memory, where the card asks for it.
+    """
 
     logits: torch.Tensor
     predicted_ious: torch.Tensor
     sample: SquareImage
+    embedding: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,7 @@ class Masks:
 
     outlines: Sequence[Outline]
     predicted_ious: np.ndarray
+    embedding: np.ndarray | None
 
 
 class SegmentAnything:
@@ -199,7 +205,14 @@ class SegmentAnything:
                 answers[index] if sample.prompts else self._everything(embeddings[index : index + 1], sample)
                 for index, sample in enumerate(batch)
             ]
+        if self._card.embeddings:
+            vectors = (self._pooled(one, sample) for one, sample in zip(embeddings, batch, strict=True))
+            found = [replace(own, embedding=vector) for own, vector in zip(found, vectors, strict=True)]
         return found if self._device == "cpu" else [self._outlined(logits) for logits in found]
+
+    def _pooled(self, embedding: torch.Tensor, sample: SquareImage) -> np.ndarray:
+        """(C,) mean of the encoder's (C, S/p, S/p) over the image, without what is padding."""
+        return pooled(self._content(embedding, sample.content_hw)[None])[0]
 
     def _prompted(self, embeddings: torch.Tensor, batch: Sequence[SquareImage]) -> dict[int, Logits]:
         """The best mask for each prompt of each image that has prompts, in their order."""
@@ -274,7 +287,7 @@ class SegmentAnything:
         ious = torch.where(is_finite, found.predicted_ious, torch.nan)
         shown = self._content(logits, sample.content_hw)
         drawn = outlines(logits, side_px=self._side, content_hw=sample.content_hw, size_hw=sample.size_hw, shown=shown)
-        return Masks(outlines=drawn, predicted_ious=ious.cpu().numpy())
+        return Masks(outlines=drawn, predicted_ious=ious.cpu().numpy(), embedding=found.embedding)
 
     @torch.inference_mode()
     def read(self, raw: Sequence[Logits | Masks], payloads: Sequence[Payload]) -> list[Prediction]:
@@ -306,6 +319,7 @@ class SegmentAnything:
         return Prediction(
             annotations=tuple(annotations),
             signals=read_off | ({"no_miss": 0.0 if unanswered else 1.0} if asked else {}),
+            embedding=None if masks.embedding is None else embedding(self._card.name, masks.embedding),
         )
 
 

@@ -18,6 +18,7 @@ from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
 from models.dropout import SeededDropout, dropping, seed_dropout, seed_of
+from models.embedding import embedding
 from models.errors import ItemError, ModelError
 from models.graphs import CudaRecorder, Graphs, Recorder, are_wanted, graph_part
 from models.passes import Pass, PassLimits, cut
@@ -92,12 +93,13 @@ class TokenizedText:
 class Tagged:
     """The (T, K) float32 tag probabilities of each tokenized text of a batch.
 
-    And the (C, T, K) ones of each in C passes with dropout, or nothing.
+    And the (C, T, K) ones of each in C passes with dropout, or nothing; and its (H,) float32 embedding, or nothing.
     """
 
     texts: Sequence[TokenizedText]
     probabilities: Sequence[np.ndarray]
     dropped: Sequence[np.ndarray] = ()
+    embeddings: Sequence[np.ndarray] = ()
 
 
 def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int], ...]:
@@ -111,6 +113,13 @@ def cut_windows(count: int, *, size: int, stride: int) -> tuple[tuple[int, int],
     return tuple((start, start + size) for start in starts)
 
 
+def own_tokens(text: TokenizedText) -> list[tuple[int, int]]:
+    """The half-open range of a text's tokens that is read from each of its windows, counted in the window."""
+    cuts = [(before_end + start) // 2 for (_, before_end), (start, _) in itertools.pairwise(text.windows)]
+    bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
+    return [(first - start, last - start) for (start, _), (first, last) in zip(text.windows, bounds, strict=False)]
+
+
 def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     """(T, K) probabilities of a text's tokens from those of its windows.
 
@@ -118,10 +127,7 @@ def stitched(text: TokenizedText, outputs: Sequence[np.ndarray]) -> np.ndarray:
     """
     if not outputs:
         return np.zeros((0, 0), dtype=np.float32)
-    cuts = [(before_end + start) // 2 for (_, before_end), (start, _) in itertools.pairwise(text.windows)]
-    bounds = itertools.pairwise((0, *cuts, len(text.token_ids)))
-    own = zip(outputs, text.windows, bounds, strict=True)
-    return np.concatenate([output[first - start : last - start] for output, (start, _), (first, last) in own])
+    return np.concatenate([output[first:last] for output, (first, last) in zip(outputs, own_tokens(text), strict=True)])
 
 
 class TokenClassifier:
@@ -143,6 +149,9 @@ class TokenClassifier:
         self._passes = _PASSES[self._device]
         self._graphs: Graphs | None = None
         options = options_of(card, Options)
+        self._width = network.config.hidden_size
+        if card.embeddings:
+            keep_hidden(card, network)
         self._mc_passes, self._dropout = options.mc_passes, self._seeded_dropout(options)
         if are_wanted(asked=options.graphs, device=self._device):
             self.record_graphs(CudaRecorder(), is_compiled=options.compile)
@@ -201,9 +210,15 @@ class TokenClassifier:
     def forward(self, batch: Sequence[TokenizedText]) -> Tagged:
         """Windows of a like length run together, whichever text they are of."""
         windows = [text.token_ids[start:end] for text in batch for start, end in text.windows]
+        ranges = [own for text in batch for own in own_tokens(text)]
         passes = cut([len(window) for window in windows], self._passes)
         with tensor_cores(self._card):  # all passes are on their way before the first result is waited for
-            outputs = [self._run([windows[index] for index in own.indices], own) for own in passes]
+            outputs, sums = list[torch.Tensor](), list[torch.Tensor]()
+            for own in passes:
+                answer = self._answer([windows[index] for index in own.indices], own)
+                outputs.append(self._tagged(answer, own))
+                if self._card.embeddings:
+                    sums.append(self._summed(answer, [ranges[index] for index in own.indices], own))
             dropped = [self._dropped(text) for text in batch] if self._mc_passes else []
         found = dict[int, np.ndarray]()
         for own, output in zip(passes, outputs, strict=True):
@@ -211,7 +226,8 @@ class TokenClassifier:
         remaining = iter(found[index][: len(window)] for index, window in enumerate(windows))
         taken = [[next(remaining) for _ in text.windows] for text in batch]
         probabilities = [stitched(text, own) for text, own in zip(batch, taken, strict=True)]
-        return Tagged(texts=batch, probabilities=probabilities, dropped=dropped)
+        embeddings = self._means(batch, passes, sums) if self._card.embeddings else []
+        return Tagged(texts=batch, probabilities=probabilities, dropped=dropped, embeddings=embeddings)
 
     def _dropped(self, text: TokenizedText) -> np.ndarray:
         """(C, T, K) probabilities from C passes with dropout.
@@ -223,20 +239,48 @@ class TokenClassifier:
             window = text.token_ids[start:end]
             with dropping(self._dropout, seed=seed_of(window)):
                 alike = Pass(indices=tuple(range(self._mc_passes)), length=len(window))
-                outputs.append(self._run([window] * self._mc_passes, alike).cpu().numpy())
+                answer = self._answer([window] * self._mc_passes, alike)
+                outputs.append(self._tagged(answer, alike).cpu().numpy())
         each = [stitched(text, [own[number] for own in outputs]) for number in range(self._mc_passes)]
         return np.stack(each)
 
-    def _run(self, windows: Sequence[np.ndarray], own: Pass) -> torch.Tensor:
-        """(n, length, K) tag probabilities, still on the device."""
+    def _means(
+        self, batch: Sequence[TokenizedText], passes: Sequence[Pass], sums: Sequence[torch.Tensor]
+    ) -> list[np.ndarray]:
+        """The (H,) mean over each text's tokens from the sums over its windows; zeros for a text without tokens."""
+        found = dict[int, np.ndarray]()
+        for own, summed in zip(passes, sums, strict=True):
+            found |= zip(own.indices, summed.cpu().numpy(), strict=True)
+        remaining = iter(found[index] for index in range(len(found)))
+        of_texts = [[next(remaining) for _ in text.windows] for text in batch]
+        return [
+            np.sum(own, axis=0) / len(text.token_ids) if own else np.zeros(self._width, dtype=np.float32)
+            for text, own in zip(batch, of_texts, strict=True)
+        ]
+
+    def _answer(self, windows: Sequence[np.ndarray], own: Pass) -> Any:
+        """What the network says of the windows of a pass: "logits", and "hidden" where embeddings are wanted."""
         first = len(self._before)
         ids = np.full((len(windows), first + own.length + len(self._after)), self._padding, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, seen, window in zip(ids, mask, windows, strict=True):
             whole = [*self._before, *window, *self._after]
             row[: len(whole)], seen[: len(whole)] = whole, 1
-        logits = self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask)).logits
-        return logits[:, first : first + own.length].float().softmax(dim=-1)
+        return self._network(input_ids=self._moved(ids), attention_mask=self._moved(mask))
+
+    def _tagged(self, answer: Any, own: Pass) -> torch.Tensor:
+        """(n, length, K) tag probabilities, still on the device."""
+        first = len(self._before)
+        return answer["logits"][:, first : first + own.length].float().softmax(dim=-1)
+
+    def _summed(self, answer: Any, ranges: Sequence[tuple[int, int]], own: Pass) -> torch.Tensor:
+        """(n, H) sums of the last hidden state over each window's own tokens, still on the device."""
+        first = len(self._before)
+        hidden = answer["hidden"][:, first : first + own.length].float()
+        is_own = np.zeros((len(ranges), own.length), dtype=np.float32)
+        for row, (start, end) in zip(is_own, ranges, strict=True):
+            row[start:end] = 1.0
+        return torch.einsum("nth,nt->nh", hidden, self._moved(is_own))
 
     def _moved(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)
@@ -245,6 +289,9 @@ class TokenClassifier:
     def read(self, raw: Tagged, payloads: Sequence[Payload]) -> list[Prediction]:
         rows = zip(raw.texts, raw.probabilities, payloads, strict=True)
         predictions = [self._prediction(text, probabilities, payload) for text, probabilities, payload in rows]
+        if self._card.embeddings:
+            vectors = (embedding(self._card.name, vector) for vector in raw.embeddings)
+            predictions = [replace(p, embedding=vector) for p, vector in zip(predictions, vectors, strict=True)]
         if not self._mc_passes:
             return predictions
         own = zip(predictions, raw.texts, raw.dropped, strict=True)
@@ -290,6 +337,31 @@ def _annotation(index: int, span: tuple[str, int, int, float], text: str) -> Ann
     return Annotation(
         id=str(index), label=label, geometry=TextSpan(start=start, end=end), score=score, text=text[start:end]
     )
+
+
+def keep_hidden(card: ModelCard, network: PreTrainedModel) -> None:
+    """Let a token classifier also give the last hidden state of its encoder, (n, T, H), as "hidden".
+
+    Its own output_hidden_states would give, and let a recorded graph copy, those of all layers.
+
+    Raises:
+        ModelError: it has no encoder of its own.
+    """
+    if network.base_model is network:
+        raise ModelError("bad_card", f"model '{card.name}' has no encoder to embed texts with; set embeddings to false")
+    seen = list[torch.Tensor]()
+    run: Any = network.forward
+
+    def keep(_: torch.nn.Module, __: object, answer: Any) -> None:
+        seen.append(answer[0])
+
+    def forward(**inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.clear()
+        answer = run(**inputs)
+        return {"logits": answer.logits, "hidden": seen.pop()}
+
+    network.base_model.register_forward_hook(keep)
+    network.forward = forward
 
 
 def plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:

@@ -18,6 +18,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, Option, options_of, torch_device
+from models.embedding import embedding, pooled
 from models.errors import ItemError, ModelError
 from models.jpeg_decoder import JpegDecoder, decoded
 from models.precision import compute_in, half_dtype, tensor_cores
@@ -54,12 +55,16 @@ class ResizedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the network keeps for one image after its own NMS; boxes in pixels of the resized image, of size_hw."""
+    """What the network keeps for one image after its own NMS; boxes in pixels of the resized image, of size_hw.
+
+    ``embedding`` is (d,) float32, where the card asks for it.
+    """
 
     boxes_xyxy: np.ndarray  # (n, 4) float32
     scores: np.ndarray  # (n,) float32
     classes: np.ndarray  # (n,) int64
     size_hw: tuple[int, int]
+    embedding: np.ndarray | None
 
 
 class _Stacking(GeneralizedRCNNTransform):
@@ -87,6 +92,9 @@ class TorchvisionDetector:
         )
         self._network = network.to(self._device).eval()
         compute_in(half_dtype(card, device=self._device), network.get_submodule("backbone"), device=self._device)
+        self._features = list[torch.Tensor]()
+        if card.embeddings:
+            network.get_submodule("backbone").register_forward_hook(self._keep_features)
 
     @property
     def decodes_jpegs(self) -> bool:
@@ -132,17 +140,26 @@ class TorchvisionDetector:
             found |= zip(indices, self._run([images[index] for index in indices]), strict=True)
         return [found[index] for index in range(len(batch))]
 
+    def _keep_features(self, backbone: torch.nn.Module, inputs: object, features: Any) -> None:
+        """Keep the backbone's smallest map, which has seen most of the image, until the pass has ended."""
+        self._features.append(list(features.values())[-1] if isinstance(features, dict) else features)
+
     def _run(self, images: list[torch.Tensor]) -> list[Found]:
-        with tensor_cores(self._card):
-            answers = self._network(images)
+        try:
+            with tensor_cores(self._card):
+                answers = self._network(images)
+            vectors = pooled(self._features[-1]) if self._features else [None] * len(images)
+        finally:
+            self._features.clear()
         return [
             Found(
                 boxes_xyxy=answer["boxes"].float().cpu().numpy(),
                 scores=answer["scores"].float().cpu().numpy(),
                 classes=answer["labels"].cpu().numpy(),
                 size_hw=(image.shape[1], image.shape[2]),
+                embedding=vector,
             )
-            for image, answer in zip(images, answers, strict=True)
+            for image, answer, vector in zip(images, answers, vectors, strict=True)
         ]
 
     def read(self, raw: Sequence[Found], payloads: Sequence[Payload]) -> list[Prediction]:
@@ -162,7 +179,12 @@ class TorchvisionDetector:
             size_hw=size_hw,
         )
         known = {name: value for name, value in result.signals.items() if name != "margin_max"}
-        return Prediction(annotations=result.annotations, signals=known)
+        vector = found.embedding
+        return Prediction(
+            annotations=result.annotations,
+            signals=known,
+            embedding=None if vector is None else embedding(self._card.name, vector),
+        )
 
 
 def _picture(payload: Payload) -> Picture:

@@ -16,6 +16,7 @@ import torch
 from models.candidates import Candidates, Emission, Overlap, prediction
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
+from models.embedding import embedding, pooled
 from models.errors import ItemError, ModelError
 from models.graphs import CudaRecorder, are_wanted, graph_part
 from models.jpeg_decoder import JpegDecoder, decoded
@@ -66,10 +67,14 @@ class PixelSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """What the network answers for B images: (B, n, K) scores, (B, n, 4) boxes as centre and size in [0, 1]."""
+    """What the network answers for B images: (B, n, K) scores, (B, n, 4) boxes as centre and size in [0, 1].
+
+    ``embeddings`` is (B, d) float32, or B times None where the card does not ask for them.
+    """
 
     class_scores: Sequence[np.ndarray]
     boxes_cxcywh: Sequence[np.ndarray]
+    embeddings: Sequence[np.ndarray | None]
 
 
 class TransformersDetector:
@@ -143,12 +148,16 @@ class TransformersDetector:
         for index, sample in enumerate(batch):
             indices_of_size[sample.size_hw].append(index)
         scores, boxes = [np.empty(0)] * len(batch), [np.empty(0)] * len(batch)
+        embeddings: list[np.ndarray | None] = [None] * len(batch)
         for indices in indices_of_size.values():
-            for index, own_scores, own_boxes in zip(indices, *self._run([batch[i] for i in indices]), strict=True):
-                scores[index], boxes[index] = own_scores, own_boxes
-        return Queries(class_scores=scores, boxes_cxcywh=boxes)
+            answers = self._run([batch[i] for i in indices])
+            for index, own_scores, own_boxes, own_embedding in zip(indices, *answers, strict=True):
+                scores[index], boxes[index], embeddings[index] = own_scores, own_boxes, own_embedding
+        return Queries(class_scores=scores, boxes_cxcywh=boxes, embeddings=embeddings)
 
-    def _run(self, samples: Sequence[PixelSample]) -> tuple[np.ndarray, np.ndarray]:
+    def _run(
+        self, samples: Sequence[PixelSample]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | Sequence[np.ndarray | None]]:
         inputs = {"pixel_values": self._stacked([sample.pixels for sample in samples])}
         masks = [sample.mask for sample in samples if sample.mask is not None]
         if masks:
@@ -157,7 +166,14 @@ class TransformersDetector:
             answer = self._network(**inputs)
         logits = answer.logits.float()  # (B, n, K), or K + 1 with "no object" last
         scores = logits.softmax(dim=-1)[..., :-1] if self._has_no_object else logits.sigmoid()
-        return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy()
+        embeddings = self._embeddings(answer) if self.card.embeddings else [None] * len(samples)
+        return scores.cpu().numpy(), answer.pred_boxes.float().cpu().numpy(), embeddings
+
+    def _embeddings(self, answer: Any) -> np.ndarray:
+        """(B, d) means over what the encoder says of each place; nothing is padded, as a pass holds one size."""
+        encoded = getattr(answer, "encoder_last_hidden_state", None)  # encoders without a decoder name it otherwise
+        encoded = answer.last_hidden_state if encoded is None else encoded
+        return pooled(encoded)
 
     def _stacked(self, pixels: Sequence[Upload | EncodedJpeg]) -> torch.Tensor:
         """(B, 3, h, w) float32 on the device."""
@@ -168,8 +184,14 @@ class TransformersDetector:
         return as_numbers(self._processor, stacked) if self._is_split else stacked
 
     def read(self, raw: Queries, payloads: Sequence[Payload]) -> list[Prediction]:
-        rows = zip(raw.class_scores, raw.boxes_cxcywh, payloads, strict=True)
-        return [self._prediction(scores, boxes, _picture(payload).size_hw) for scores, boxes, payload in rows]
+        rows = zip(raw.class_scores, raw.boxes_cxcywh, raw.embeddings, payloads, strict=True)
+        return [
+            self._embedded(self._prediction(scores, boxes, _picture(payload).size_hw), vector)
+            for scores, boxes, vector, payload in rows
+        ]
+
+    def _embedded(self, prediction: Prediction, vector: np.ndarray | None) -> Prediction:
+        return prediction if vector is None else replace(prediction, embedding=embedding(self.card.name, vector))
 
     def _prediction(self, class_scores: np.ndarray, boxes_cxcywh: np.ndarray, size_hw: tuple[int, int]) -> Prediction:
         height, width = size_hw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, any_, cast, func, select, update
@@ -18,7 +19,7 @@ from pipelines.store import queries, rows
 from pipelines.store.hold import held
 from pipelines.store.jsonb import storable
 from pipelines.store.store import Store, no_run
-from pipelines.store.tables import failures, items, prelabels, runs
+from pipelines.store.tables import embeddings, failures, items, prelabels, runs
 from pipelines.store.values import ErrorCount, Run, StoredFailure
 from pipelines.types import PreLabel
 
@@ -95,9 +96,10 @@ class Drops:
         """What the run has said of these contents already, by digest."""
         these = (prelabels.c.run_id == storable(run_id), any_(cast(list(digests), ARRAY(Text))) == _DIGEST)
         first = select(func.min(prelabels.c.id)).where(*these).group_by(_DIGEST)
-        found = select(*rows.PRE_LABEL_COLUMNS, _DIGEST.label("digest")).where(prelabels.c.id.in_(first))
+        columns = (*rows.PRE_LABEL_COLUMNS, *rows.EMBEDDING_COLUMNS, _DIGEST.label("digest"))
+        found = select(*columns).select_from(prelabels.outerjoin(embeddings)).where(prelabels.c.id.in_(first))
         async with database.reading(self._engine) as connection:
-            return {row["digest"]: rows.pre_label(row) for row in (await connection.execute(found)).mappings()}
+            return {row["digest"]: _embedded(row) for row in (await connection.execute(found)).mappings()}
 
     async def is_stopping(self, run_id: str) -> bool:
         """Whether somebody wants the run to end."""
@@ -188,6 +190,12 @@ async def _new_attempt(connection: AsyncConnection, run_id: str, worker: str) ->
     if attempt is None:
         raise no_run(run_id)
     return attempt
+
+
+def _embedded(row: Any) -> PreLabel:
+    """A pre-label as it was said, with its item's embedding."""
+    pre_label = rows.pre_label(row)
+    return replace(pre_label, prediction=replace(pre_label.prediction, embedding=rows.embedding(row)))
 
 
 def _stored_failure(row: Any) -> StoredFailure:

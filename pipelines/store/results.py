@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from models.types import Prediction
+from models.types import Embedding, Prediction
 from pipelines.errors import StoreUnavailableError
 from pipelines.store import engine as database
 from pipelines.store.store import Store
@@ -26,13 +27,19 @@ class Results:
 
     async def find(self, question: str) -> Prediction | None:
         """What was answered, if it is known and not too old. A store that is away knows nothing."""
-        wanted = select(results.c.prediction).where(results.c.question == question, results.c.created_at > self._oldest)
+        columns = (results.c.prediction, results.c.embedding, results.c.embedding_model)
+        wanted = select(*columns).where(results.c.question == question, results.c.created_at > self._oldest)
         try:
             async with database.reading(self._engine) as connection:
-                found = (await connection.execute(wanted)).scalar()
+                found = (await connection.execute(wanted)).first()
         except StoreUnavailableError:
             return None
-        return None if found is None else _PREDICTION.validate_json(found)
+        if found is None:
+            return None
+        prediction = _PREDICTION.validate_json(found.prediction)
+        if found.embedding is None:
+            return prediction
+        return replace(prediction, embedding=Embedding(model=found.embedding_model, data=found.embedding))
 
     async def keep(self, question: str, prediction: Prediction) -> None:
         """Remember an answer; one with numbers that are not finite, which JSON cannot hold, is not kept."""
@@ -41,8 +48,15 @@ class Results:
             _PREDICTION.validate_json(data)
         except ValidationError:
             return
-        statement = insert(results).values(question=question, prediction=data)
-        newer = {"prediction": statement.excluded.prediction, "created_at": func.now()}
+        embedding = prediction.embedding
+        statement = insert(results).values(
+            question=question,
+            prediction=data,
+            embedding=None if embedding is None else embedding.data,
+            embedding_model=None if embedding is None else embedding.model,
+        )
+        kept = ("prediction", "embedding", "embedding_model")
+        newer = {name: statement.excluded[name] for name in kept} | {"created_at": func.now()}
         async with database.transaction(self._engine) as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["question"], set_=newer))
 

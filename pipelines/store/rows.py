@@ -12,12 +12,12 @@ from orjson import Fragment
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
-from models.types import Annotation, Item, Prediction, Prompts
+from models.types import Annotation, Embedding, Item, Prediction, Prompts
 from pipelines import retries
 from pipelines.sanity import Finding, MoreFindings
 from pipelines.store.inserts import Row
 from pipelines.store.jsonb import json_text, storable
-from pipelines.store.tables import decisions, items, prelabels, reviews
+from pipelines.store.tables import decisions, embeddings, items, prelabels, reviews
 from pipelines.store.values import Review
 from pipelines.types import Decision, Failed, Failure, Labelled, Outcome, PreLabel, Provenance
 
@@ -56,6 +56,7 @@ DECISION_COLUMNS = (
     decisions.c.is_blind,
     decisions.c.uniform_rate,
 )
+EMBEDDING_COLUMNS = (embeddings.c.model.label("embedding_model"), embeddings.c.data.label("embedding_data"))
 REVIEW_COLUMNS = tuple(column.label(f"review_{column.key}") for column in reviews.c)
 
 
@@ -69,12 +70,13 @@ class FailedRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledRows:
-    """What one pre-label adds to the tables; ``review_task`` where a human has to see it."""
+    """What one pre-label adds to the tables; ``review_task`` where a human has to see it, ``embedding`` if any."""
 
     item: Row
     prelabel: Row
     decision: Row
     review_task: Row | None
+    embedding: Row | None
 
 
 def item_id(given: str) -> str:
@@ -121,6 +123,7 @@ def labelled_rows(labelled: Labelled, *, run_id: str, digest: str | None) -> Lab
         prelabel=prelabel_row(labelled, run_id=run_id),
         decision=decision_row(labelled.decision),
         review_task=None if labelled.decision.route == "accept" else review_task_row(labelled),
+        embedding=embedding_row(labelled.pre_label),
     )
 
 
@@ -172,6 +175,22 @@ def prelabel_row(labelled: Labelled, *, run_id: str) -> Row:
         "more_findings": _written(_MORE_FINDINGS, pre_label.more_findings),
         "unmapped": Fragment(json_text(pre_label.unmapped)),
     }
+
+
+def embedding_row(pre_label: PreLabel) -> Row | None:
+    """The embedding of a pre-label's item, and the model of its chain that it is from."""
+    found = pre_label.prediction.embedding
+    if found is None:
+        return None
+    ran = next((entry for entry in pre_label.provenance.chain if entry.startswith(f"{found.model}@")), found.model)
+    return {"model": storable(ran), "dimension": found.dimension, "data": "\\x" + found.data.hex()}
+
+
+def embedding(row: RowMapping) -> Embedding | None:
+    """What was stored, under the card's name again."""
+    if row["embedding_data"] is None:
+        return None
+    return Embedding(model=row["embedding_model"].partition("@")[0], data=row["embedding_data"])
 
 
 def decision_row(decision: Decision) -> Row:

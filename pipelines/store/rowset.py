@@ -13,7 +13,7 @@ from pipelines.store import rows
 from pipelines.store.inserts import Row, as_json, execute, insert_rows
 from pipelines.store.places import placed
 from pipelines.store.rows import FailedRows, Key, LabelledRows
-from pipelines.store.tables import contents, decisions, failures, items, prelabels, review_tasks, runs
+from pipelines.store.tables import contents, decisions, embeddings, failures, items, prelabels, review_tasks, runs
 from pipelines.types import Labelled, Outcome
 
 _FINISHED_RUNS = insert_rows(runs, "id", "name", "status", finished_at=func.now())
@@ -35,6 +35,7 @@ _DECISIONS = insert_rows(
     *(decisions, "prelabel_id", "route", "queue", "reason"),
     *("policy_id", "threshold", "propensity", "draw", "is_blind", "uniform_rate"),
 )
+_EMBEDDINGS = insert_rows(embeddings, "prelabel_id", "model", "dimension", "data")
 _REVIEW_TASKS = insert_rows(review_tasks, "prelabel_id", "queue", "priority", "is_blind")
 _FAILURES = insert_rows(failures, "run_id", "item_id", "task", "code", "message", "attempts", "retry_s")
 _FAILURES = _FAILURES.on_conflict_do_update(
@@ -62,7 +63,9 @@ class RowSet:
 
     def size_bytes(self) -> int:
         """About what the database is sent."""
-        written = (*self.items, *(entry.prelabel for entry in self.labelled.values()), *self.failures)
+        labelled = self.labelled.values()
+        embedded = (entry.embedding for entry in labelled if entry.embedding is not None)
+        written = (*self.items, *(entry.prelabel for entry in labelled), *embedded, *self.failures)
         return sum(len(as_json(row)) for row in written) + sum(map(len, self.contents.values()))
 
 
@@ -137,11 +140,12 @@ async def insert_all(connection: AsyncConnection, row_sets: Sequence[RowSet]) ->
 
 
 async def _insert_labelled(connection: AsyncConnection, row_sets: Sequence[RowSet]) -> None:
-    """Store pre-labels, and the decisions and review tasks of those that are new."""
+    """Store pre-labels, and the decisions, embeddings and review tasks of those that are new."""
     entries = {(added.run_id, key): entry for added in row_sets for key, entry in added.labelled.items()}
     new = await execute(connection, _PRELABELS, (entry.prelabel for entry in entries.values()))
     stored = [({"prelabel_id": row["id"]}, entries[row["run_id"], rows.key_of(row)]) for row in new]
     await execute(connection, _DECISIONS, (id_ | entry.decision for id_, entry in stored))
+    await execute(connection, _EMBEDDINGS, (id_ | entry.embedding for id_, entry in stored if entry.embedding))
     to_review = [id_ | entry.review_task for id_, entry in stored if entry.review_task]
     draws = {id_["prelabel_id"]: entry.decision["draw"] for id_, entry in stored}
     await execute(connection, _REVIEW_TASKS, await placed(connection, to_review, draws))

@@ -89,6 +89,8 @@ results = Table(
     metadata,
     Column("question", Text, primary_key=True),
     Column("prediction", LargeBinary, nullable=False),
+    Column("embedding", LargeBinary),
+    Column("embedding_model", Text),
     Column("created_at", _moment, nullable=False, server_default=_now),
     Index("results_by_age", "created_at"),
 )
@@ -132,6 +134,16 @@ decisions = Table(
 )
 Index("decisions_drawn", decisions.c.prelabel_id, postgresql_where=decisions.c.uniform_rate.is_not(None))
 Index("decisions_by_policy", decisions.c.policy_id, decisions.c.prelabel_id)
+
+# float16, little-endian; model is name@version:digest.
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
 
 calibrations = Table(
     "calibrations",
@@ -248,6 +260,35 @@ reviews = Table(
     Column("submitted_at", _moment, nullable=False, server_default=func.clock_timestamp()),
     UniqueConstraint("task_id", "attempt", name="reviews_attempt"),
     UniqueConstraint("reviewer", "idempotency_key", name="reviews_idempotency"),
+)
+
+# run_id is NULL for a sample of all runs of its task.
+samples = Table(
+    "samples",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("run_id", Text, ForeignKey("runs.id")),
+    Column("strategy", Text, nullable=False),
+    Column("budget", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+)
+
+sample_members = Table(
+    "sample_members",
+    metadata,
+    Column("sample_id", Text, ForeignKey("samples.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("utility", Double, nullable=False),
+    Column("propensity", Double),
+    Column("is_uniform", Boolean, nullable=False),
+    Column("is_queued", Boolean, nullable=False),
+    UniqueConstraint("sample_id", "prelabel_id", name="sample_members_once"),
+    Index("sample_members_of_prelabel", "prelabel_id"),
 )
 
 # Pre-labels that were made wrong on purpose: what is shown, and what is right.

@@ -1,0 +1,1 @@
+"""Measures what the choice of items to label saves, and what it costs."""

@@ -1,0 +1,7 @@
+"""Chooses which items a human should label next, says why for each, and draws a part of them uniformly."""
+
+from pipelines.sampling.pool import Pick
+from pipelines.sampling.selection import Selected, select
+from pipelines.sampling.strategies import STRATEGIES, Strategy, needs_embeddings, wanted_uncertainties
+
+__all__ = ["STRATEGIES", "Pick", "Selected", "Strategy", "needs_embeddings", "select", "wanted_uncertainties"]
