@@ -31,7 +31,8 @@ _OF_MODELS = """
 # The random sample, whatever models it was drawn under: what routing drew, and what a later selection drew uniformly.
 _DRAWN = f"""
 SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
-    coalesce(decisions.uniform_rate, members.propensity) AS rate, tasks.state, tasks.is_blind, reviews.annotations AS answer
+    coalesce(decisions.uniform_rate, members.propensity) AS rate,
+    tasks.state, tasks.is_blind, reviews.annotations AS answer
 FROM prelabels
 JOIN decisions ON decisions.prelabel_id = prelabels.id
 LEFT JOIN LATERAL (
