@@ -38,9 +38,11 @@ class Evidence:
             these may be left out.
         pool: other pre-labels by the same models, with their items, at random: what scores there are.
         population: how many pre-labels the pool stands for.
+        until: the highest number of these; what comes later is new.
     """
 
     judged: Sequence[Judged]
     pending: int
     pool: Sequence[tuple[Item, PreLabel]]
     population: int
+    until: int = 0

@@ -16,7 +16,7 @@ from pipelines.store.store import Store
 
 _POOL = 5_000  # pre-labels, for their scores alone
 
-_COLUMNS = """
+PRE_LABEL_AND_ITEM = """
     prelabels.id AS prelabel_id, prelabels.task, prelabels.prediction, prelabels.confidence, prelabels.calibrated,
     prelabels.uncertainty, prelabels.provenance, prelabels.findings, prelabels.more_findings, prelabels.unmapped,
     items.id AS item_id, items.media AS item_media, items.uri AS item_uri, items.text AS item_text,
@@ -45,13 +45,13 @@ WHERE prelabels.task = :task AND (decisions.uniform_rate IS NOT NULL OR members.
 ORDER BY prelabels.id
 """  # noqa: S608
 _SAMPLE = f"""
-SELECT {_COLUMNS} FROM prelabels {_ITEMS}
+SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS}
 WHERE {_OF_MODELS} AND {_DIGEST} = ANY(CAST(:digests AS text[])) ORDER BY prelabels.id
 """  # noqa: S608
 _OTHERS = f"""
-SELECT {_COLUMNS} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
+SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
 """  # noqa: S608
-_COUNT = f"SELECT count(*) FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
+_COUNT = f"SELECT count(*) AS items, coalesce(max(id), 0) AS until FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
 
 _OVER = ("done", "dead")
 
@@ -77,14 +77,15 @@ class EvidenceReader:
             these_digests = these | {"digests": list({row["digest"] for row in drawn})}
             sample = (await connection.execute(text(_SAMPLE), these_digests)).mappings().all()
             pool = (await connection.execute(text(_OTHERS), these)).mappings().all()
-            population = (await connection.execute(text(_COUNT), these)).scalar_one()
+            population = (await connection.execute(text(_COUNT), these)).one()
         members = _latest([row for row in sample if _is_under(row, conditions)])
         found = [_judged(row, drawn_of) for row, drawn_of in _with_draws(members, drawn)]
         return Evidence(
             judged=[one for one in found if one is not None],
             pending=sum(one is None for one in found),
             pool=[(rows.item(row), rows.pre_label(row)) for row in pool if _is_under(row, conditions)],
-            population=population,
+            population=population.items,
+            until=population.until,
         )
 
 

@@ -198,6 +198,7 @@ def evidence_of(fitted: Fitted) -> dict[str, Any]:
         "set_aside": fitted.set_aside,
         "shown": fitted.shown,
         "pool": fitted.pool,
+        "until": fitted.until,
     }
 
 
