@@ -103,7 +103,7 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
                 models=models,
                 store=store,
                 saves=saves,
-                reviews=ReviewQueue(store),
+                reviews=ReviewQueue(store, acceptable=settings.acceptable),
                 flow=flow,
                 watch=watch,
             )

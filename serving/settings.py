@@ -26,6 +26,7 @@ from models.card import BatchLimits, ModelCard, card_from, read_card
 from models.errors import ConfigError
 from models.media import MediaLimits
 from models.types import Task
+from pipelines.corrections.acceptable import ACCEPTABLE, Acceptable
 from pipelines.disagreement import Disagreement, Extras, extras_of
 from pipelines.fetch import FetchPolicy
 from pipelines.ontology import Ontology
@@ -221,6 +222,14 @@ class Settings(BaseSettings):
         limits, default = asdict(card.limits), asdict(BatchLimits())
         changed = {f"limits.{name}" for name, value in limits.items() if value != default[name]}
         return self._stated.get(card.name, frozenset()) | changed | ({"num_gpus"} if card.num_gpus else set())
+
+    @property
+    def acceptable(self) -> dict[Task, Acceptable]:
+        """By task when a pre-label counts as good enough as it is."""
+        return {
+            task: self.certificates[task].acceptable(task) if task in self.certificates else ACCEPTABLE[task]
+            for task in self.tasks
+        }
 
     def asked(self, task: Task) -> tuple[str, ...]:
         """The models that an item of the task is put to: those that do it, and one that they are compared with."""
