@@ -23,6 +23,7 @@ from serving import corrections_command, demo_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
 from serving.policies.commands import policy_app
+from serving.samples import command as sample_command
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_rows, screen, service
 
@@ -37,6 +38,7 @@ app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)
 app.command()(corrections_command.corrections)
+app.command()(sample_command.sample)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
     app.add_typer(_command.load(), name=_command.name)
 
