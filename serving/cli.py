@@ -23,6 +23,7 @@ from serving import corrections_command, demo_command, planting_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
 from serving.policies.commands import policy_app
+from serving.samples import command as sample_command
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_rows, screen, service
 
@@ -38,6 +39,7 @@ app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)
 app.command()(corrections_command.corrections)
 app.command()(planting_command.plant)
+app.command()(sample_command.sample)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
     app.add_typer(_command.load(), name=_command.name)
 

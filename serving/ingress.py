@@ -30,6 +30,7 @@ from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
+from serving.samples.routes import routes as sample_routes
 from serving.service import Service
 from serving.service_of import ServiceOf
 from serving.settings import ServerSettings
@@ -374,5 +375,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(run_routes, prefix="/v1")
     api.include_router(policy_routes, prefix="/v1")
     api.include_router(correction_routes, prefix="/v1")
+    api.include_router(sample_routes, prefix="/v1")
     api.include_router(_metrics)
     return api

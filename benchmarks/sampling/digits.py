@@ -33,11 +33,10 @@ def digits(kind: Kind, rng: np.random.Generator) -> Digits:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    pixels, classes = load_digits(return_X_y=True)
+    pixels, classes = (np.asarray(array) for array in load_digits(return_X_y=True))
     seed = int(rng.integers(2**31))
-    pool, test, pool_classes, test_classes = train_test_split(
-        pixels / 16.0, classes, test_size=_TEST_SHARE, stratify=classes, random_state=seed
-    )
+    parts = train_test_split(pixels / 16.0, classes, test_size=_TEST_SHARE, stratify=classes, random_state=seed)
+    pool, test, pool_classes, test_classes = (np.asarray(part) for part in parts)
     if kind == "near_duplicate":
         pool, pool_classes = np.repeat(pool, _COPIES, axis=0), np.repeat(pool_classes, _COPIES)
         pool = pool + rng.normal(scale=_NOISE, size=pool.shape)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.judgement import Judgement
-from pipelines.sampling import STRATEGIES, Strategy, select
+from pipelines.sampling import Strategy, select, strategy_named
 
 ITEMS, DIMENSION, BUDGET = 1_000_000, 256, 1_000
 QUICK_ITEMS, QUICK_BUDGET = 50_000, 100
@@ -113,5 +113,4 @@ def _run(file: Path, strategy: Strategy, budget: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     _file, _name, _budget = sys.argv[1:]
-    _strategy = next(strategy for strategy in STRATEGIES if strategy == _name)
-    print(json.dumps(_run(Path(_file), _strategy, int(_budget))))
+    print(json.dumps(_run(Path(_file), strategy_named(_name), int(_budget))))

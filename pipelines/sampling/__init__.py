@@ -2,6 +2,15 @@
 
 from pipelines.sampling.pool import Pick
 from pipelines.sampling.selection import Selected, select
-from pipelines.sampling.strategies import STRATEGIES, Strategy, needs_embeddings, wanted_uncertainties
+from pipelines.sampling.strategies import STRATEGIES, Strategy, needs_embeddings, strategy_named, wanted_uncertainties
 
-__all__ = ["STRATEGIES", "Pick", "Selected", "Strategy", "needs_embeddings", "select", "wanted_uncertainties"]
+__all__ = [
+    "STRATEGIES",
+    "Pick",
+    "Selected",
+    "Strategy",
+    "needs_embeddings",
+    "select",
+    "strategy_named",
+    "wanted_uncertainties",
+]

@@ -25,6 +25,7 @@ from pipelines.sampling.strategies import (
     Strategy,
     needs_embeddings,
     needs_uncertainty,
+    strategy_named,
     wanted_uncertainties,
 )
 from pipelines.sampling.typiclust import typiclust
@@ -100,8 +101,7 @@ def select(
     Raises:
         InvalidRequestError: invalid_argument: shapes, ids or numbers do not fit, or the strategy lacks what it needs.
     """
-    if strategy not in STRATEGIES:
-        raise refused(f"unknown strategy '{strategy}'; choose one of: {', '.join(STRATEGIES)}")
+    strategy = strategy_named(strategy)
     _check_bounds(budget, explore, radius, most_cost)
     places = index_of(ids)
     labelled = places_of(labelled_ids, places, what="labelled ids")

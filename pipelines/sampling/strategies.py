@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.sampling.hybrid import hybrid
 from pipelines.sampling.k_center import k_center
-from pipelines.sampling.pool import Pick, Pool
+from pipelines.sampling.pool import Pick, Pool, refused
 from pipelines.sampling.ranked import at_random, cost_aware, most_uncertain, stratified
 from pipelines.sampling.room import Room
 from pipelines.sampling.typiclust import typiclust
@@ -46,6 +46,18 @@ _OF_ITS_NAME: Mapping[Strategy, tuple[str, ...]] = {
     "entropy": _ENTROPIES,
 }
 _ANY = ("margin", "least_confidence", *_ENTROPIES)
+
+
+def strategy_named(name: str) -> Strategy:
+    """The strategy of this name.
+
+    Raises:
+        InvalidRequestError: there is none.
+    """
+    for strategy in STRATEGIES:
+        if strategy == name:
+            return strategy
+    raise refused(f"unknown strategy '{name}'; choose one of: {', '.join(STRATEGIES)}")
 
 
 def wanted_uncertainties(strategy: Strategy) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Lets people choose what a human should label next."""
