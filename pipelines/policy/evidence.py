@@ -34,8 +34,8 @@ class Evidence:
 
     Attributes:
         judged: of the random sample what has been reviewed, or set aside.
-        pending: how many of the sample still wait for their review. Blind tasks are served in random order, so that
-            these may be left out.
+        pending: how many of the sample still wait for their review, or are left out because others do. Blind tasks are
+            served in random order, so that these are missing at random.
         pool: other pre-labels by the same models, with their items, at random: what scores there are.
         population: how many pre-labels the pool stands for.
         until: the highest number of these; what comes later is new.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -72,21 +73,23 @@ def select(
     most_cost: float | None = None,
     queued_ids: Sequence[str] = (),
     classes: int | None = None,
+    drawn_from: Literal["unlabelled", "all"] = "unlabelled",
     rng: np.random.Generator,
 ) -> list[Selected]:
     """Choose which items to label next: first those drawn uniformly, then the strategy's, the best first.
 
     A share ``explore`` of the budget, rounded, is drawn first: a simple random sample of everything that is not
-    labelled, queued or not, whatever its group and its neighbours. Certificates and calibrations may rest on it. The
-    quotas, the radius and the cost then bind the rest, and count what was drawn. Fewer items than the budget come back
-    where there is no room for more. With the strategy ``random`` and nothing that binds, all of them are drawn so.
+    labelled, or of all, queued or not, whatever its group and its neighbours. Certificates and calibrations may rest on
+    one of all; what is not labelled is no random sample where somebody chose what was labelled. The quotas, the radius
+    and the cost then bind the rest, and count what was drawn. Fewer items than the budget come back where there is no
+    room for more. With the strategy ``random`` and nothing that binds, all of them are drawn so.
 
     Args:
         ids: of n items, each once, labelled ones among them.
         embeddings: (n, d) floating, float16 and memory maps too; None where the strategy needs none.
         uncertainty: named (n,) arrays, of which the strategy takes its own, or one array; 0 or more, larger = less
             sure. ``margin`` is 1 - (p1 - p2), ``least_confidence`` 1 - p1.
-        labelled_ids: what humans have labelled; never chosen.
+        labelled_ids: what humans have labelled; not chosen, and drawn only from all.
         budget: how many items; at most as many as are not labelled.
         cost: (n,) above 0, of labelling each item, for cost_aware and ``most_cost``.
         groups: (n,) names, for ``quotas`` and stratified.
@@ -96,6 +99,7 @@ def select(
         queued_ids: what waits for a human already; it is not chosen, but may be drawn.
         classes: how many there are, where the model has learnt from these labels alone. With fewer than two labels for
             each, or without uncertainties, hybrid is typiclust.
+        drawn_from: what the draw is from. What it takes of labelled items needs no label any more.
         rng: decides what is drawn; the same state and arguments give the same answer.
 
     Raises:
@@ -128,12 +132,12 @@ def select(
         raise refused(f"{need} needs embeddings, and there are none; give them, or choose by margin or at random")
     unlabelled = np.setdiff1d(np.arange(len(ids)), labelled, assume_unique=True)
     is_free = quotas is None and radius is None and most_cost is None
-    drawn = _drawn(unlabelled, budget, 1.0 if strategy == "random" and is_free else explore, rng)
+    source = unlabelled if drawn_from == "unlabelled" else np.arange(len(ids))
+    drawn = _drawn(source, budget, 1.0 if strategy == "random" and is_free else explore, rng)
     name = "random" if strategy == "random" and is_free else "explore"
+    said = _said(name, drawn, source, what="items" if drawn_from == "all" else "unlabelled items")
     uniform = [
-        Selected(
-            id=ids[index], reason=_said(name, drawn, unlabelled), utility=0.0, propensity=_share(drawn, unlabelled)
-        )
+        Selected(id=ids[index], reason=said, utility=0.0, propensity=len(drawn) / len(source))
         for index in map(int, drawn)
     ]
     pool = replace(pool, known=np.union1d(labelled, np.union1d(queued, drawn)))
@@ -191,18 +195,14 @@ def _quotas(quotas: Mapping[str, int] | None, pool: Pool) -> np.ndarray | None:
     return np.array([quotas.get(name, np.inf) for name in pool.groups])
 
 
-def _drawn(unlabelled: np.ndarray, budget: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A simple random sample of what is unlabelled, in the order of the draw."""
-    count = min(math.floor(share * budget + 0.5), len(unlabelled))
-    return rng.choice(unlabelled, size=count, replace=False)
+def _drawn(source: np.ndarray, budget: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A simple random sample, in the order of the draw."""
+    count = min(math.floor(share * budget + 0.5), len(source))
+    return rng.choice(source, size=count, replace=False)
 
 
-def _share(drawn: np.ndarray, unlabelled: np.ndarray) -> float:
-    return len(drawn) / len(unlabelled)
-
-
-def _said(name: str, drawn: np.ndarray, unlabelled: np.ndarray) -> str:
-    return f"{name}: one of {len(drawn):,} drawn uniformly from all {len(unlabelled):,} unlabelled items"
+def _said(name: str, drawn: np.ndarray, source: np.ndarray, *, what: str) -> str:
+    return f"{name}: one of {len(drawn):,} drawn uniformly from all {len(source):,} {what}"
 
 
 def _room(

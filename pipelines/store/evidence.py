@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import RowMapping as Row
 from sqlalchemy import text
 
 from models.types import Task
 from pipelines.policy.conditions import Conditions
+from pipelines.policy.drawing import draw
 from pipelines.policy.evidence import Evidence, Judged
 from pipelines.store import engine as database
 from pipelines.store import rows
@@ -30,18 +31,22 @@ _OF_MODELS = """
 """
 # The random sample, whatever models it was drawn under: what routing drew, and what a later selection drew uniformly.
 _DRAWN = f"""
-SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
-    coalesce(decisions.uniform_rate, members.propensity) AS rate,
-    tasks.state, tasks.is_blind, reviews.annotations AS answer
+SELECT prelabels.item_id, {_DIGEST} AS digest, max(coalesce(decisions.uniform_rate, members.propensity)) AS rate
 FROM prelabels
 JOIN decisions ON decisions.prelabel_id = prelabels.id
-LEFT JOIN LATERAL (
-    SELECT max(propensity) AS propensity FROM sample_members WHERE prelabel_id = prelabels.id AND is_uniform
-) AS members ON true
-LEFT JOIN review_tasks AS tasks
-    ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
+LEFT JOIN sample_members AS members ON members.prelabel_id = prelabels.id AND members.is_uniform
+WHERE prelabels.task = :task AND (decisions.uniform_rate IS NOT NULL OR members.is_uniform)
+GROUP BY 1, 2
+"""  # noqa: S608
+# What people have said of these contents, by whatever model's pre-label they came to them.
+_ANSWERS = f"""
+SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
+    prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
+    tasks.state, tasks.is_blind, reviews.annotations AS answer
+FROM prelabels
+JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
 LEFT JOIN reviews ON reviews.task_id = tasks.id
-WHERE prelabels.task = :task AND (decisions.uniform_rate IS NOT NULL OR members.propensity IS NOT NULL)
+WHERE prelabels.task = :task AND tasks.state IN ('done', 'dead') AND {_DIGEST} = ANY(CAST(:digests AS text[]))
 ORDER BY prelabels.id
 """  # noqa: S608
 _SAMPLE = f"""
@@ -53,9 +58,7 @@ SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY 
 """  # noqa: S608
 _COUNT = f"SELECT count(*) AS items, coalesce(max(id), 0) AS until FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
 
-_OVER = ("done", "dead")
-
-Content = tuple[str, str]  # an item's id and digest
+Content = tuple[str, str]  # an item's id and digest; a twin under another id has a draw of its own
 
 
 class EvidenceReader:
@@ -74,15 +77,19 @@ class EvidenceReader:
         async with database.reading(self._engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             drawn = (await connection.execute(text(_DRAWN), {"task": task})).mappings().all()
-            these_digests = these | {"digests": list({row["digest"] for row in drawn})}
-            sample = (await connection.execute(text(_SAMPLE), these_digests)).mappings().all()
+            digests = {"digests": list({row["digest"] for row in drawn})}
+            answers = (await connection.execute(text(_ANSWERS), {"task": task} | digests)).mappings().all()
+            sample = (await connection.execute(text(_SAMPLE), these | digests)).mappings().all()
             pool = (await connection.execute(text(_OTHERS), these)).mappings().all()
             population = (await connection.execute(text(_COUNT), these)).one()
-        members = _latest([row for row in sample if _is_under(row, conditions)])
-        found = [_judged(row, drawn_of) for row, drawn_of in _with_draws(members, drawn)]
+        rates = {(row["item_id"], row["digest"]): row["rate"] for row in drawn}
+        members = _latest([row for row in sample if _content(row) in rates and _is_under(row, conditions)])
+        said = _by_content(answers)
+        found = [_judged(row, said.get(content, []), rates[content]) for content, row in members.items()]
+        judged = _evenly([one for one in found if one is not None], waiting=sum(one is None for one in found))
         return Evidence(
-            judged=[one for one in found if one is not None],
-            pending=sum(one is None for one in found),
+            judged=judged,
+            pending=len(members) - len(judged),
             pool=[(rows.item(row), rows.pre_label(row)) for row in pool if _is_under(row, conditions)],
             population=population.items,
             until=population.until,
@@ -93,37 +100,59 @@ def _is_under(row: Row, conditions: Conditions) -> bool:
     return conditions.broken_by(rows.item(row), rows.pre_label(row).provenance, source=None) is None
 
 
+def _content(row: Row) -> Content:
+    return row["item_id"], row["provenance"]["item_digest"]
+
+
 def _latest(sample: Sequence[Row]) -> dict[Content, Row]:
     """One pre-label of each item and content: a drop that was labelled twice is not twice the evidence."""
-    return {(row["item_id"], row["provenance"]["item_digest"]): row for row in sample}
+    return {_content(row): row for row in sample}
 
 
-def _with_draws(members: Mapping[Content, Row], drawn: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
-    """The members with what was drawn of the same item and content; a twin under another id has a draw of its own."""
+def _by_content(answers: Sequence[Row]) -> dict[Content, list[Row]]:
     by_content: dict[Content, list[Row]] = {}
-    for row in drawn:
+    for row in answers:
         by_content.setdefault((row["item_id"], row["digest"]), []).append(row)
-    return [(row, by_content[content]) for content, row in members.items() if content in by_content]
+    return by_content
 
 
-def _judged(row: Row, drawn: Sequence[Row]) -> Judged | None:
+def _judged(row: Row, said: Sequence[Row], rate: float) -> Judged | None:
     """What is said of a member; None while it waits.
 
     A blind task that is still pending waits by a random priority, so it is missing at random. One that was set aside is
     not, and has no answer for good.
     """
-    own = [one for one in drawn if one["prelabel_id"] == row["prelabel_id"] and one["state"] in _OVER]
-    others = [one for one in drawn if one["state"] in _OVER and one["is_blind"]]
-    over = sorted((*own, *others), key=lambda one: one["answer"] is None)  # an answer counts more than none
+    over = [one for one in said if one["is_blind"] or _is_same_model(one, row)]
     if not over:
         return None
-    best = over[0]
+    best = min(over, key=lambda one: (one["answer"] is None, not one["is_blind"]))  # a blind answer is worth most
     return Judged(
         prelabel_id=row["prelabel_id"],
         item=rows.item(row),
         pre_label=rows.pre_label(row),
         answer=None if best["answer"] is None else rows.ANNOTATIONS.validate_python(best["answer"]),
         is_shown=not best["is_blind"],
-        rate=best["rate"],
+        rate=rate,
         answered_for=best["prelabel_id"],
     )
+
+
+def _evenly(judged: Sequence[Judged], *, waiting: int) -> list[Judged]:
+    """What may be used while other members wait.
+
+    Whoever had been reviewed with the pre-label in sight before the sample was drawn had scored low; those that wait
+    had been accepted. To use all of the former and a part of the latter would make accepted items rarer, and with them
+    their errors. So as large a part is used of the former, at random.
+    """
+    shown = [one for one in judged if one.is_shown]
+    blind = [one for one in judged if not one.is_shown]
+    if not waiting or not shown:
+        return list(judged)
+    shown.sort(key=lambda one: draw("evenly", one.item.id, one.pre_label.provenance.item_digest))
+    return [*blind, *shown[: len(shown) * len(blind) // (len(blind) + waiting)]]
+
+
+def _is_same_model(answer: Row, row: Row) -> bool:
+    """Whether the pre-label that was shown is what the same models say now, too."""
+    provenance = row["provenance"]
+    return (answer["chain"], answer["config_digest"]) == (provenance["chain"], provenance["config_digest"])

@@ -12,12 +12,14 @@ from pipelines.policy.conditions import Conditions
 from pipelines.policy.evidence import Evidence
 from pipelines.policy.terms import Terms
 from pipelines.review import ReviewQueue
+from pipelines.sample import SampleRequest, draw
 from pipelines.store.evidence import EvidenceReader
 from pipelines.store.store import Store
 from pipelines.types import Labelled, PreLabel
 from tests.pipelines.policy.builders import CONDITIONS, a_policy, a_pre_label, an_item
 
 HALF = Terms(queue="texts", audit_rate=0.5)
+NOTHING_DRAWN = a_policy(terms=replace(HALF, audit_rate=1e-9))
 NEWER = replace(CONDITIONS, chain=("tagger@2:cdcdcdcdcdcd",))
 
 
@@ -111,17 +113,43 @@ async def test_a_blind_answer_counts_for_the_same_item_under_a_newer_model(
 ) -> None:
     await routed(store, run_id, 40)
     await answer(store, 1_000)
-    # The newer model draws for itself, too, and nobody has answered that.
-    await routed(
-        store, other_run, 40, policy=replace(a_policy(terms=HALF, seed="newer"), conditions=NEWER), conditions=NEWER
-    )
+    await routed(store, other_run, 40, policy=NOTHING_DRAWN, conditions=NEWER)
 
     old, new = await evidence(store), await evidence(store, NEWER)
 
     assert {one.item.id for one in old.judged} == {one.item.id for one in new.judged}
     assert {one.answered_for for one in new.judged} == {one.prelabel_id for one in old.judged}
     assert all(one.pre_label.provenance.chain == NEWER.chain for one in new.judged)
-    assert new.pending > 0
+
+
+async def test_what_was_reviewed_before_it_was_drawn_does_not_crowd_out_what_waits(store: Store, run_id: str) -> None:
+    """Of 40 items that scored low all have been reviewed, of 40 that were accepted none; all of them are drawn."""
+    outcomes = await routed(store, run_id, 80, policy=NOTHING_DRAWN)
+    await answer(store, 1_000)
+    sample = SampleRequest(task="ner", strategy="random", budget=80, id="all")
+    drawn = await draw(store, sample, queues={"ner": "texts"})
+    none_yet = await evidence(store)
+    await answer(store, 10)
+    some = await evidence(store)
+    await answer(store, 1_000)
+    all_of_it = await evidence(store)
+
+    low = {one.item.id for one in outcomes if one.decision.route == "review"}
+    assert len(drawn.members) == 80 and len(low) == 40
+    assert (len(none_yet.judged), none_yet.pending) == (0, 80)
+    assert len([one for one in some.judged if one.item.id in low]) == len(some.judged) / 2 == 10
+    assert (len(all_of_it.judged), all_of_it.pending) == (80, 0)
+    assert {one.item.id for one in all_of_it.judged if one.is_shown} == low
+
+
+async def test_a_drawn_item_whose_task_nobody_has_seen_becomes_blind(store: Store, run_id: str) -> None:
+    await routed(store, run_id, 20, policy=NOTHING_DRAWN)
+    await ReviewQueue(store).claim("texts", reviewer="ann", n=3)  # who sees the pre-labels
+
+    await draw(store, SampleRequest(task="ner", strategy="random", budget=20), queues={"ner": "texts"})
+    rest = await ReviewQueue(store).claim("texts", reviewer="bob", n=100)
+
+    assert len(rest) == 17 and all(task.is_blind for task in rest)
 
 
 async def test_an_answer_beside_the_pre_label_does_not_count_for_another_model(
@@ -130,7 +158,7 @@ async def test_an_answer_beside_the_pre_label_does_not_count_for_another_model(
     shown = a_policy(terms=replace(HALF, audits="shown"))
     await routed(store, run_id, 40, policy=shown)
     await answer(store, 1_000)
-    await routed(store, other_run, 40, policy=a_policy(terms=replace(HALF, audit_rate=1e-9)), conditions=NEWER)
+    await routed(store, other_run, 40, policy=NOTHING_DRAWN, conditions=NEWER)
 
     old, new = await evidence(store), await evidence(store, NEWER)
 
