@@ -39,7 +39,7 @@ def some_items(count: int = 60, *, labelled: int = 6, dimension: int = 3, groups
     return Items(
         ids=[f"item {index}" for index in range(count)],
         embeddings=embeddings.astype(np.float16),
-        uncertainty={name: values for name in ("least_confidence", "margin", "entropy")},
+        uncertainty=dict.fromkeys(("least_confidence", "margin", "entropy"), values),
         cost=rng.uniform(0.5, 5.0, size=count),
         groups=[f"slice {index % groups}" for index in range(count)],
         labelled=[f"item {index}" for index in range(labelled)],
