@@ -25,6 +25,8 @@ ARMS = (
 QUICK_ARMS = tuple(arm for arm in ARMS if arm.name in ("random", "entropy", "hybrid"))
 _TARGETS = (0.90, 0.92, 0.94)
 _SAVING, _WINS, _LOSSES, _RARE_GAIN = 0.6, 0.9, 0.25, 0.06
+# Labels are counted in batches of 20, and of few seeds random's mean curve reaches .92 two batches earlier or later.
+_SEEDS_FOR_SAVING, _SAVING_OF_FEW = 20, 0.7
 
 Curves = Mapping[str, np.ndarray]  # by arm: (seeds, rounds + 1) balanced accuracy
 
@@ -66,13 +68,13 @@ def labels_to(curves: np.ndarray, target: float) -> int | None:
 
 def judgements(by_kind: Mapping[Kind, Mapping[str, Mapping[str, Any]]], *, seeds: int) -> list[Judgement]:
     """The claims about the default strategy, and the control: entropy must lose on near-duplicates."""
-    judged = list[Judgement]()
+    judged, saving = list[Judgement](), _SAVING if seeds >= _SEEDS_FOR_SAVING else _SAVING_OF_FEW
     for kind in ("plain", "near_duplicate"):
         found = by_kind[kind]
         ours, peer = (found[name]["labels_to_0.92"] for name in ("hybrid", "random"))
         share = None if ours is None else ours / (peer or LABELS[-1])  # random may need more than there are
         judged.append(
-            Judgement(what=f"{kind}: labels to .92, by random's", value=share, bar=_SAVING, direction="at_most")
+            Judgement(what=f"{kind}: labels to .92, by random's", value=share, bar=saving, direction="at_most")
         )
         wins = found["hybrid"]["wins"]
         judged.append(
