@@ -303,10 +303,6 @@ def _line(one: StoredPolicy) -> dict[str, object]:
         "round": one.policy.round,
         "state": one.state,
         "promise": f"{one.policy.terms.mode} ≤ {one.policy.terms.alpha:.1%}",
-        "certified": f"{len(certified)} of {len(certificates)}"
-        if len(certificates) > 1
-        else ("yes" if certified else "no"),
-        "accepts": f"{coverage:.1%}",
+        "accepts": f"{coverage:.1%}" if certified else "nothing",
         "labels": sum(certificate.n for certificate in certificates),
-        "fitted": f"{one.created_at:%Y-%m-%d %H:%M} UTC",
     }
