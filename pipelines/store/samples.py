@@ -128,7 +128,8 @@ async def _insert(connection: AsyncConnection, sample: Sample) -> bool:
         "seed": sample.seed,
         "parameters": to_json(dict(sample.parameters)),
     }
-    return (await connection.execute(insert(samples).values(row).on_conflict_do_nothing())).rowcount == 1
+    new = insert(samples).values(row).on_conflict_do_nothing().returning(samples.c.id)
+    return (await connection.execute(new)).first() is not None
 
 
 async def _queue(connection: AsyncConnection, sample: Sample, rng: np.random.Generator) -> set[int]:
