@@ -6,13 +6,17 @@ ENVIRONMENT := .venv/.complete
 READERS := $(basename $(notdir $(wildcard tests/pipelines/formats/readers/*.in)))
 PEERS := fastapi gliner label_studio_ml litserve
 
-.PHONY: demo test readers check bench bench-peers lock lock-peers lock-readers clean
+.PHONY: demo test test-statistics readers check bench bench-peers lock lock-peers lock-readers clean
 
 demo: $(ENVIRONMENT)
 	$(BIN)/prelabel demo
 
 test: $(ENVIRONMENT) readers
 	$(BIN)/python -m pytest
+
+# The claims of the decisions, each against many simulated trials; the ordinary tests hold them against a few.
+test-statistics: $(ENVIRONMENT)
+	$(BIN)/python -m pytest -m statistics
 
 # The libraries that read our exports back in the tests, each in an environment of its own.
 readers: $(READERS:%=.venv-readers/%/.complete)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,6 +46,24 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two (H, W) bool bitmaps; 1.0 when both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0
+
+
+def mask_ious(masks: Sequence[Mask], others: Sequence[Mask]) -> np.ndarray:
+    """Intersection over union of every pair of run-length encoded masks of one image: (n, m) in [0, 1].
+
+    The bitmaps are never made. Masks of sizes that differ have nothing in common.
+    """
+    from pycocotools import mask as coco_mask
+
+    if not masks or not others:
+        return np.zeros((len(masks), len(others)))
+    rows, columns = ([_coco(mask) for mask in own] for own in (masks, others))
+    found = np.asarray(coco_mask.iou(rows, columns, [0] * len(columns)))
+    return np.clip(np.nan_to_num(found), 0.0, 1.0)
+
+
+def _coco(mask: Mask) -> Any:
+    return {"size": list(mask.size_hw), "counts": mask.counts}
 
 
 def encode_mask(bitmap: np.ndarray) -> Mask:

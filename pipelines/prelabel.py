@@ -15,6 +15,7 @@ from typing import Protocol
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Content, Item, Prediction, Priority, Prompts, Task
 from pipelines.calibration import Calibration
+from pipelines.disagreement.extras import Disagreement
 from pipelines.policy import Policy
 from pipelines.standards import Published, Standards, is_large
 from pipelines.tasks import TaskCard, chained, prompts_from, uncertainty
@@ -98,6 +99,7 @@ class Flow:
     store: Saves
     clock: Callable[[], datetime]
     calibrations: Mapping[Task, Calibration] = field(default_factory=dict)
+    extras: Mapping[Task, Sequence[Disagreement]] = field(default_factory=dict)
     standards: Standards = field(default_factory=Standards)
     save_s: float = 2.0
     known: Knows | None = None
@@ -189,7 +191,9 @@ async def _known(item: Item, content: Content, flow: Flow) -> PreLabel | None:
 
 async def _computed(request: Request, card: TaskCard, content: Content, flow: Flow, urgency: Urgency) -> PreLabel:
     prediction, ran = await _predict(card, content, flow.models, urgency)
-    published = await _published(prediction, ran, request, content, flow)
+    published, doubts = await asyncio.gather(
+        _published(prediction, ran, request, content, flow), _doubts(card.task, content, prediction, flow, urgency)
+    )
     provenance = _provenance(ran, content, flow)
     prediction, confidence = published.prediction, None
     if (calibration := _calibration(card.task, provenance, flow)) is not None:
@@ -199,7 +203,7 @@ async def _computed(request: Request, card: TaskCard, content: Content, flow: Fl
         prediction=prediction,
         confidence=confidence,
         calibrated=confidence is not None,
-        uncertainty=uncertainty(card.task, prediction.signals),
+        uncertainty=uncertainty(card.task, prediction.signals) | doubts,
         provenance=provenance,
         findings=published.findings,
         more_findings=published.more_findings,
@@ -252,6 +256,18 @@ async def _published(
 def _text(content: Content) -> str | None:
     """A text as its spans count it (models/media/text.py); None for other media."""
     return content.data.decode().replace("\0", "\ufffd") if content.media == "text" else None
+
+
+async def _doubts(
+    task: Task, content: Content, prediction: Prediction, flow: Flow, urgency: Urgency
+) -> dict[str, float]:
+    """What the task's extras find when they ask once more."""
+    found: dict[str, float] = {}
+    for extra in flow.extras.get(task, ()):
+        found |= await extra.measure(
+            content, prediction, flow.models, priority=urgency.priority, deadline_s=urgency.remaining_s()
+        )
+    return found
 
 
 def _calibration(task: Task, provenance: Provenance, flow: Flow) -> Calibration | None:

@@ -140,6 +140,7 @@ def _chosen(candidates: Candidates, request: SampleRequest, task: Task, seed: in
         radius=request.radius,
         most_cost=request.most_cost,
         queued_ids=[item_id for item_id, entry in zip(ids, entries, strict=True) if entry.has_task],
+        drawn_from="all",
         rng=rng,
     )
     return Sample(
@@ -194,6 +195,8 @@ def _pool(candidates: Candidates, measure: str | None) -> dict[str, Json]:
 
 
 def _members(candidates: Candidates, selected: list[Selected]) -> tuple[Member, ...]:
+    """The chosen items. Where some cannot be shown, what was drawn from the others is no random sample of all."""
+    is_of_all = candidates.hidden == 0
     entries = {str(entry.prelabel_id): entry for entry in candidates.entries}
     return tuple(
         Member(
@@ -202,8 +205,8 @@ def _members(candidates: Candidates, selected: list[Selected]) -> tuple[Member, 
             prelabel_id=entries[one.id].prelabel_id,
             reason=one.reason,
             utility=one.utility,
-            propensity=one.propensity,
-            is_uniform=one.is_uniform,
+            propensity=one.propensity if is_of_all else None,
+            is_uniform=one.is_uniform and is_of_all,
             is_queued=not entries[one.id].has_task,
             priority=priority(entries[one.id].uncertainty),
         )

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from pipelines.audit import Sensitivity, reviewer_sensitivity
+from pipelines.audit import Drift, Sensitivity, drifts, reviewer_sensitivity
 from pipelines.corrections.acceptable import loss
 from pipelines.errors import StoreUnavailableError
 from pipelines.policy.audited import AuditedItem, AuditReport, audit_report, verdict
 from pipelines.policy.certified import CertifiedPolicy
+from pipelines.policy.periods import period
 from pipelines.store.audits import Answered, Audits
 from pipelines.store.ledger import Ledger
-from pipelines.store.policies import AUDITS, Policies
+from pipelines.store.periods import Periods
+from pipelines.store.policies import AUDITS, DRIFT, Policies
 from pipelines.store.store import Store
 from pipelines.types import Route
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+_DRIFT_ITEMS = 500  # that a policy decides about from one look for drift to the next
+_DRIFT_LEVEL = 0.01  # of all these looks together
 
 
 class Watch:
@@ -32,13 +37,19 @@ class Watch:
 
     def __init__(self, store: Store) -> None:
         self._policies, self._audits, self._ledger = Policies(store), Audits(store), Ledger(store)
+        self._periods = Periods(store)
+        self._looked_for_drift = dict[str, int]()  # by policy, after how many times 500 items
         self._items = defaultdict[str, dict[int, AuditedItem]](dict)  # by policy and review, what was read so far
 
     async def look(self) -> list[str]:
-        """Suspend what is broken; the ids of the policies that this has suspended."""
+        """Suspend what is broken, or has drifted where the terms want that; the ids of what this has suspended."""
         standings = (await self._policies.in_force()).values()
         accepting = [standing.policy for standing in standings if standing.suspended is None]
-        return [policy.id for policy in accepting if await self._suspend_if_broken(policy)]
+        return [
+            policy.id
+            for policy in accepting
+            if await self._suspend_if_broken(policy) or await self._suspend_if_drifted(policy)
+        ]
 
     async def report(self, policy: CertifiedPolicy, *, run_id: str | None = None) -> AuditReport:
         """How a policy's promise does, in all runs or in one."""
@@ -47,6 +58,21 @@ class Watch:
         decided = await self._audits.decided(policy.id, run_id=run_id)
         routes: dict[Route, int] = {route: one.items for route, one in decided.items()}
         return audit_report(policy, items, routes, reviewers=await self._reviewers(policy))
+
+    async def drift(self, policy_id: str, *, level: float = _DRIFT_LEVEL) -> list[Drift]:
+        """How the items that a policy decides about differ from those it was certified on, the most surprising first.
+
+        Raises:
+            NotFoundError: there is no such policy.
+        """
+        stored = await self._policies.get(policy_id)
+        before, now = await self._periods.certified_on(stored), await self._periods.since(stored)
+
+        def compare() -> list[Drift]:
+            described = (period(items, stored.policy, stored.calibration) for items in (before, now))
+            return drifts(*described, level=level)
+
+        return await asyncio.to_thread(compare)
 
     @asynccontextmanager
     async def watching(self, *, look_s: float = _LOOK_S) -> AsyncIterator[None]:
@@ -76,6 +102,25 @@ class Watch:
         logger.warning("policy '%s' is suspended: %s", policy.id, found.summary())
         return await self._policies.suspend(policy.id, actor=AUDITS, reason=found.summary())
 
+    async def _suspend_if_drifted(self, policy: CertifiedPolicy) -> bool:
+        """Look each time that 500 items more have been decided about.
+
+        The k-th look spends 6 / (π k)² of the level, so that all of them together err with that probability at most.
+        """
+        if policy.terms.drift == "show":
+            return False
+        decided = sum(one.items for one in (await self._audits.decided(policy.id)).values())
+        looks = decided // _DRIFT_ITEMS
+        if looks == self._looked_for_drift.get(policy.id, 0):
+            return False
+        self._looked_for_drift[policy.id] = looks
+        level = _DRIFT_LEVEL * 6.0 / (math.pi * looks) ** 2
+        found = [one for one in await self.drift(policy.id, level=level) if one.is_significant]
+        if not found:
+            return False
+        why = f"the items are no longer like those it was certified on: {drifted(found)}"
+        return await self._policies.suspend(policy.id, actor=DRIFT, reason=why)
+
     async def _reviewers(self, policy: CertifiedPolicy) -> Sensitivity | None:
         """How many errors people notice in pre-labels that they see; None where audits are blind."""
         terms = policy.terms
@@ -83,6 +128,11 @@ class Watch:
             return None
         seen = await self._ledger.sensitivity(queue=terms.queue)
         return reviewer_sensitivity(seen.caught, seen.planted, delta=terms.delta / 2)
+
+
+def drifted(found: Sequence[Drift]) -> str:
+    """What has drifted, for people."""
+    return "; ".join(f"{one.what} of {one.slice} (p = {one.adjusted_p:.2g})" for one in found)
 
 
 def _item(policy: CertifiedPolicy, one: Answered) -> AuditedItem:

@@ -19,7 +19,7 @@ import typer
 
 from models.errors import PrelabelError
 from pipelines.store.store import Store
-from serving import corrections_command, demo_command
+from serving import corrections_command, demo_command, planting_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
 from serving.policies.commands import policy_app
@@ -38,6 +38,7 @@ app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)
 app.command()(corrections_command.corrections)
+app.command()(planting_command.plant)
 app.command()(sample_command.sample)
 for _command in entry_points(group="prelabel.commands"):  # what other packages add; they get the configuration below
     app.add_typer(_command.load(), name=_command.name)

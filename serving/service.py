@@ -103,7 +103,7 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
                 models=models,
                 store=store,
                 saves=saves,
-                reviews=ReviewQueue(store),
+                reviews=ReviewQueue(store, acceptable=settings.acceptable),
                 flow=flow,
                 watch=watch,
             )
@@ -143,6 +143,7 @@ async def flow_over(
             tasks=settings.task_cards,
             policies=force.policies,
             calibrations=force.calibrations,
+            extras=settings.disagreements,
             store=saves or store,
             standards=settings.standards,
             clock=lambda: datetime.now(UTC),

@@ -26,6 +26,8 @@ from models.card import BatchLimits, ModelCard, card_from, read_card
 from models.errors import ConfigError
 from models.media import MediaLimits
 from models.types import Task
+from pipelines.corrections.acceptable import ACCEPTABLE, Acceptable
+from pipelines.disagreement import Disagreement, Extras, extras_of
 from pipelines.fetch import FetchPolicy
 from pipelines.ontology import Ontology
 from pipelines.ontology import read as read_ontology
@@ -125,7 +127,7 @@ class Settings(BaseSettings):
     """Everything that can be configured; ``PRELABEL_SECTION__KEY`` in the environment overrides the file.
 
     A task's ``policies`` are the thresholds that decide until a policy has been certified under the terms of its
-    ``certificates`` and activated.
+    ``certificates`` and activated. Its ``extras`` are signs of doubt for which models are asked once more.
     ``ontology`` is given as a file's path and read at once, so that every process that these settings are sent to has
     the same, on machines without the file too.
     """
@@ -138,6 +140,7 @@ class Settings(BaseSettings):
     tasks: dict[Task, tuple[str, ...]]
     policies: dict[Task, ThresholdPolicy]
     certificates: dict[Task, Terms] = Field(default_factory=dict)
+    extras: dict[Task, Extras] = Field(default_factory=dict)
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     fetch: FetchPolicy = FetchPolicy()
@@ -175,6 +178,8 @@ class Settings(BaseSettings):
     def _references_exist(self) -> Settings:
         if strangers := self.certificates.keys() - self.tasks.keys():
             raise ValueError(f"certificates name {sorted(strangers)}, which are no tasks here: {', '.join(self.tasks)}")
+        if strangers := self.extras.keys() - self.tasks.keys():
+            raise ValueError(f"extras name {sorted(strangers)}, which are no tasks here: {', '.join(self.tasks)}")
         for task, terms in self.certificates.items():
             terms.acceptable(task)
         for task, chain in self.tasks.items():
@@ -185,6 +190,14 @@ class Settings(BaseSettings):
             if (done := [self.cards[name].task for name in chain]) not in CHAINS[task]:
                 wanted = " or ".join(" → ".join(tasks) for tasks in CHAINS[task])
                 raise ValueError(f"task '{task}' is done by models for {wanted}; its models are for {' → '.join(done)}")
+        for task in self.extras:
+            for model in self.asked(task):
+                if model not in self.cards or self.cards[model].task not in {
+                    self.cards[m].task for m in self.tasks[task]
+                }:
+                    raise ValueError(
+                        f"extras of task '{task}' name '{model}', which is no configured model of its kind"
+                    )
         return self
 
     @property
@@ -209,6 +222,25 @@ class Settings(BaseSettings):
         limits, default = asdict(card.limits), asdict(BatchLimits())
         changed = {f"limits.{name}" for name, value in limits.items() if value != default[name]}
         return self._stated.get(card.name, frozenset()) | changed | ({"num_gpus"} if card.num_gpus else set())
+
+    @property
+    def acceptable(self) -> dict[Task, Acceptable]:
+        """By task when a pre-label counts as good enough as it is."""
+        return {
+            task: self.certificates[task].acceptable(task) if task in self.certificates else ACCEPTABLE[task]
+            for task in self.tasks
+        }
+
+    def asked(self, task: Task) -> tuple[str, ...]:
+        """The models that an item of the task is put to: those that do it, and one that they are compared with."""
+        second = self.extras.get(task, Extras()).second_model
+        return self.tasks[task] if second is None else (*self.tasks[task], second)
+
+    @property
+    def disagreements(self) -> dict[Task, tuple[Disagreement, ...]]:
+        """By task what its ``extras`` switch on."""
+        cards = self.task_cards
+        return {task: extras_of(extras, cards[task], media=self.media) for task, extras in self.extras.items()}
 
     @property
     def task_cards(self) -> dict[Task, TaskCard]:

@@ -19,7 +19,7 @@ from pipelines.certificate import Mode
 ALPHA = DELTA = 0.05
 SAMPLES = (300, 1_000, 3_000)
 TRIALS, QUICK_TRIALS = 2_000, 200
-SEED = 20_260_911
+SEED = 31_415  # none of the seeds that the start rule was chosen with
 
 Key = tuple[str, int]  # population and n
 

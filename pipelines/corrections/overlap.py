@@ -15,7 +15,8 @@ Kind = Literal["box", "area", "text", "time", "whole"]
 
 KINDS: tuple[Kind, ...] = ("box", "area", "text", "time", "whole")
 
-_ROWS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 2_000_000  # 16 MB for each array
+_MOST_PAIRS = 1_000_000  # that overlap: a few hundred megabytes, and seconds to match; a crowd of 1,000 is a tenth
 _FARTHEST = 1e7  # pixels, characters or seconds; a double counts hundredths there, and areas stay finite
 _LONGEST_SIDE_PX = 65_535  # of a JPEG; it bounds what a polygon that lies nowhere can cost
 _SHORTEST_S = 0.001  # a time span may be empty, and is still the same as its like
@@ -52,13 +53,20 @@ def overlapping(predicted: Sequence[Annotation], right: Sequence[Annotation], *,
 
     Masks must be ones that pipelines.answer finds possible. Polygons are drawn onto the canvas of the masks beside
     them; where there is none, onto one that holds them all. Masks of different sizes do not overlap.
+
+    Raises:
+        ValueError: they lie in such a heap that more than a million pairs overlap.
     """
+    found = 0
     for kind in KINDS:
         ours = [place for place, one in enumerate(predicted) if kind_of(one.geometry) == kind]
         theirs = [place for place, one in enumerate(right) if kind_of(one.geometry) == kind]
         if ours and theirs:
             geometries = [predicted[place].geometry for place in ours], [right[place].geometry for place in theirs]
             for row, column, value in (_of_areas if kind == "area" else _of_boxes)(*geometries, min_iou):
+                found += 1
+                if found > _MOST_PAIRS:
+                    raise ValueError(f"{len(predicted)} and {len(right)} annotations lie in a heap; give fewer")
                 yield Pair(predicted=ours[row], right=theirs[column], iou=value)
 
 
@@ -114,6 +122,8 @@ def _of_areas(
 ) -> Iterator[tuple[int, int, float]]:
     from pycocotools import mask as coco_mask
 
+    if len(predicted) * len(right) > 10 * _MOST_PAIRS:
+        raise ValueError(f"{len(predicted)} and {len(right)} areas are too many to compare; give fewer")
     rles = run_lengths_of([*predicted, *right])
     rows, columns = rles[: len(predicted)], rles[len(predicted) :]
     yield from _entries(np.asarray(coco_mask.iou(rows, columns, [0] * len(columns))), min_iou)
@@ -124,9 +134,9 @@ def _of_boxes(
 ) -> Iterator[tuple[int, int, float]]:
     """Some rows at a time, from left to right, against what lies beside them, so that memory stays bounded."""
     a_xyxy, b_xyxy = _boxes(predicted), _boxes(right)
-    order = np.argsort(a_xyxy[:, 0], kind="stable")
-    for start in range(0, len(order), _ROWS_AT_ONCE):
-        rows = order[start : start + _ROWS_AT_ONCE]
+    order, step = np.argsort(a_xyxy[:, 0], kind="stable"), max(1, min(256, _PAIRS_AT_ONCE // len(b_xyxy)))
+    for start in range(0, len(order), step):
+        rows = order[start : start + step]
         is_beside = (b_xyxy[:, 0] < a_xyxy[rows, 2].max()) & (b_xyxy[:, 2] > a_xyxy[rows, 0].min())
         columns = np.flatnonzero(is_beside)
         for row, column, value in _entries(iou(a_xyxy[rows], b_xyxy[columns]), min_iou):

@@ -48,7 +48,9 @@ class Verdict:
         seen = f"{self.n_wrong} of {self.n_audited} audited items were wrong"
         if self.is_broken:
             return f"{seen}: the evidence against the promise, {self.e_value:.3g}, has reached {self.limit:.3g}"
-        return f"{seen}: the evidence against the promise is at most {self.e_value:.3g} so far, and {self.limit:.3g} would break it"
+        return (
+            f"{seen}: the evidence against the promise has reached {self.e_value:.3g}; {self.limit:.3g} would break it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

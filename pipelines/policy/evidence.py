@@ -14,7 +14,9 @@ class Judged:
     """A member of the random sample, and what a human answered.
 
     ``answer`` is None where nobody could answer: the task was served again and again and set aside. ``is_shown`` says
-    whether the reviewer saw the pre-label, ``rate`` the share of items that was drawn when this one was.
+    whether the reviewer saw this pre-label, ``rate`` the share of items that was drawn when this one was.
+    ``answered_for`` is the pre-label whose review gave the answer: another one where the same content had been answered
+    blind for another model, as what is right about an item does not depend on who labels it first.
     """
 
     prelabel_id: int
@@ -23,6 +25,7 @@ class Judged:
     answer: tuple[Annotation, ...] | None
     is_shown: bool
     rate: float
+    answered_for: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +34,15 @@ class Evidence:
 
     Attributes:
         judged: of the random sample what has been reviewed, or set aside.
-        pending: how many of the sample still wait for their review. Blind tasks are served in random order, so that
-            these may be left out.
+        pending: how many of the sample still wait for their review, or are left out because others do. Blind tasks are
+            served in random order, so that these are missing at random.
         pool: other pre-labels by the same models, with their items, at random: what scores there are.
         population: how many pre-labels the pool stands for.
+        until: the highest number of these; what comes later is new.
     """
 
     judged: Sequence[Judged]
     pending: int
     pool: Sequence[tuple[Item, PreLabel]]
     population: int
+    until: int = 0

@@ -35,6 +35,8 @@ class Fitted:
         calibrated_on, certified_on: the pre-labels that each stands on, by their numbers in the store.
         set_aside: how many of the latter nobody could answer, and count as wrong.
         shown: how many of them were reviewed with the pre-label in sight, so that some errors may have been missed.
+        pool: how many pre-labels there were.
+        until: the highest number of these; drift is what comes later against what there was.
     """
 
     policy: CertifiedPolicy
@@ -46,6 +48,7 @@ class Fitted:
     set_aside: int
     shown: int
     pool: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ def fit(evidence: Evidence, this: Fit) -> Fitted:
         set_aside=sum(one.answer is None for one in certifying),
         shown=sum(one.is_shown and one.answer is not None for one in certifying),
         pool=evidence.population,
+        until=evidence.until,
     )
 
 

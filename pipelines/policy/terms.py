@@ -80,6 +80,8 @@ class Terms:
             not shown.
         audits: whether reviewers of the random sample see its pre-labels. "shown" needs their sensitivity, which is
             measured by pre-labels that are wrong on purpose.
+        drift: what becomes of a policy whose items are no longer like those it was certified on: it is shown, or the
+            policy is suspended, too.
         guideline: the version of the labelling guideline; another one voids the certificate.
     """
 
@@ -98,6 +100,7 @@ class Terms:
     tiers: tuple[Tier, ...] = ()
     scratch: dict[str, Share] = field(default_factory=dict)
     audits: Literal["blind", "shown"] = "blind"
+    drift: Literal["show", "suspend"] = "show"
     guideline: str = ""
 
     def acceptable(self, task: Task) -> Acceptable:

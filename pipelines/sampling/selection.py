@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -72,21 +73,23 @@ def select(
     most_cost: float | None = None,
     queued_ids: Sequence[str] = (),
     classes: int | None = None,
+    drawn_from: Literal["unlabelled", "all"] = "unlabelled",
     rng: np.random.Generator,
 ) -> list[Selected]:
     """Choose which items to label next: first those drawn uniformly, then the strategy's, the best first.
 
     A share ``explore`` of the budget, rounded, is drawn first: a simple random sample of everything that is not
-    labelled, queued or not, whatever its group and its neighbours. Certificates and calibrations may rest on it. The
-    quotas, the radius and the cost then bind the rest, and count what was drawn. Fewer items than the budget come back
-    where there is no room for more. With the strategy ``random`` and nothing that binds, all of them are drawn so.
+    labelled, or of all, queued or not, whatever its group and its neighbours. Certificates and calibrations may rest on
+    one of all; what is not labelled is no random sample where somebody chose what was labelled. The quotas, the radius
+    and the cost then bind the rest, and count what was drawn. Fewer items than the budget come back where there is no
+    room for more. With the strategy ``random`` and nothing that binds, all of them are drawn so.
 
     Args:
         ids: of n items, each once, labelled ones among them.
         embeddings: (n, d) floating, float16 and memory maps too; None where the strategy needs none.
         uncertainty: named (n,) arrays, of which the strategy takes its own, or one array; 0 or more, larger = less
             sure. ``margin`` is 1 - (p1 - p2), ``least_confidence`` 1 - p1.
-        labelled_ids: what humans have labelled; never chosen.
+        labelled_ids: what humans have labelled; not chosen, and drawn only from all.
         budget: how many items; at most as many as are not labelled.
         cost: (n,) above 0, of labelling each item, for cost_aware and ``most_cost``.
         groups: (n,) names, for ``quotas`` and stratified.
@@ -96,6 +99,7 @@ def select(
         queued_ids: what waits for a human already; it is not chosen, but may be drawn.
         classes: how many there are, where the model has learnt from these labels alone. With fewer than two labels for
             each, or without uncertainties, hybrid is typiclust.
+        drawn_from: what the draw is from. What it takes of labelled items needs no label any more.
         rng: decides what is drawn; the same state and arguments give the same answer.
 
     Raises:
@@ -115,7 +119,9 @@ def select(
     bounds = _quotas(quotas, names)
     binds = not (quotas is None and radius is None and most_cost is None)
     name, share = ("random", 1.0) if strategy == "random" and not binds else ("explore", explore)
-    drawn = _drawn(unlabelled, budget, share, rng)
+    source = unlabelled if drawn_from == "unlabelled" else np.arange(len(ids))
+    drawn = _drawn(source, budget, share, rng)
+    what = "unlabelled items" if drawn_from == "unlabelled" else "items"
     known = np.union1d(labelled, np.union1d(queued, drawn))
     pool = Pool(
         free=np.setdiff1d(unlabelled, known, assume_unique=True),
@@ -130,7 +136,7 @@ def select(
     room = _room(pool, drawn, budget, bounds, radius, most_cost)
     choose = _choice(strategy, pool, labels=len(labelled), classes=classes)
     picks = choose(pool, room, rng) if room.left and len(pool.free) else []
-    return [*_uniform(ids, drawn, unlabelled, name), *(_selected(ids, pick) for pick in picks)]
+    return [*_uniform(ids, drawn, source, name=name, what=what), *(_selected(ids, pick) for pick in picks)]
 
 
 def _selected(ids: Sequence[str], pick: Pick) -> Selected:
@@ -192,16 +198,16 @@ def _quotas(quotas: Mapping[str, int] | None, groups: Sequence[str]) -> np.ndarr
     return np.array([quotas.get(name, np.inf) for name in groups])
 
 
-def _drawn(unlabelled: np.ndarray, budget: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A simple random sample of what is unlabelled, in the order of the draw."""
-    count = min(math.floor(share * budget + 0.5), len(unlabelled))
-    return rng.choice(unlabelled, size=count, replace=False)
+def _drawn(source: np.ndarray, budget: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A simple random sample, in the order of the draw."""
+    count = min(math.floor(share * budget + 0.5), len(source))
+    return rng.choice(source, size=count, replace=False)
 
 
-def _uniform(ids: Sequence[str], drawn: np.ndarray, unlabelled: np.ndarray, name: str) -> list[Selected]:
+def _uniform(ids: Sequence[str], drawn: np.ndarray, source: np.ndarray, *, name: str, what: str) -> list[Selected]:
     """What was drawn, with the probability of it."""
-    reason = f"{name}: one of {len(drawn):,} drawn uniformly from all {len(unlabelled):,} unlabelled items"
-    share = len(drawn) / max(len(unlabelled), 1)
+    reason = f"{name}: one of {len(drawn):,} drawn uniformly from all {len(source):,} {what}"
+    share = len(drawn) / max(len(source), 1)
     return [Selected(id=ids[index], reason=reason, utility=0.0, propensity=share) for index in map(int, drawn)]
 
 

@@ -58,8 +58,8 @@ class Drops:
             "fingerprint": dict(fingerprint),
         }
         async with database.transaction(self._engine) as connection:
-            made = await connection.execute(insert(runs).values(row).on_conflict_do_nothing())
-            if made.rowcount == 0:
+            new = insert(runs).values(row).on_conflict_do_nothing().returning(runs.c.id)
+            if (await connection.execute(new)).first() is None:
                 raise ConflictError("run_exists", f"there is a run '{run_id}' already; resume it, or take another id")
 
     @asynccontextmanager

@@ -3,52 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from sqlalchemy import RowMapping as Row
 from sqlalchemy import text
 
 from models.types import Task
 from pipelines.policy.conditions import Conditions
+from pipelines.policy.drawing import draw
 from pipelines.policy.evidence import Evidence, Judged
 from pipelines.store import engine as database
 from pipelines.store import rows
 from pipelines.store.store import Store
-from pipelines.types import PreLabel
 
 _POOL = 5_000  # pre-labels, for their scores alone
 
-_COLUMNS = """
+PRE_LABEL_AND_ITEM = """
     prelabels.id AS prelabel_id, prelabels.task, prelabels.prediction, prelabels.confidence, prelabels.calibrated,
     prelabels.uncertainty, prelabels.provenance, prelabels.findings, prelabels.more_findings, prelabels.unmapped,
     items.id AS item_id, items.media AS item_media, items.uri AS item_uri, items.text AS item_text,
     items.meta AS item_meta, items.prompts AS item_prompts
 """
+_ITEMS = "JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id"
+_DIGEST = "prelabels.provenance ->> 'item_digest'"
 _OF_MODELS = """
     prelabels.task = :task AND prelabels.provenance -> 'chain' ->> 0 = :first_model
     AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 """
-# The random sample: what routing drew, and what a later selection drew uniformly. A blind task that is still pending
-# waits by a random priority, so it is missing at random; one that was set aside is not, and counts against us.
-_SAMPLE = f"""
-SELECT {_COLUMNS}, coalesce(decisions.uniform_rate, members.propensity) AS rate,
+# The random sample, whatever models it was drawn under: what routing drew, and what a later selection drew uniformly.
+_DRAWN = f"""
+SELECT prelabels.item_id, {_DIGEST} AS digest, max(coalesce(decisions.uniform_rate, members.propensity)) AS rate
+FROM prelabels
+JOIN decisions ON decisions.prelabel_id = prelabels.id
+LEFT JOIN sample_members AS members ON members.prelabel_id = prelabels.id AND members.is_uniform
+WHERE prelabels.task = :task AND (decisions.uniform_rate IS NOT NULL OR members.is_uniform)
+GROUP BY 1, 2
+"""  # noqa: S608
+# What people have said of these contents, by whatever model's pre-label they came to them.
+_ANSWERS = f"""
+SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
+    prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
     tasks.state, tasks.is_blind, reviews.annotations AS answer
 FROM prelabels
-JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id
-JOIN decisions ON decisions.prelabel_id = prelabels.id
-LEFT JOIN LATERAL (
-    SELECT max(propensity) AS propensity FROM sample_members WHERE prelabel_id = prelabels.id AND is_uniform
-) AS members ON true
-LEFT JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
+JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
 LEFT JOIN reviews ON reviews.task_id = tasks.id
-WHERE {_OF_MODELS} AND (decisions.uniform_rate IS NOT NULL OR members.propensity IS NOT NULL)
+WHERE prelabels.task = :task AND tasks.state IN ('done', 'dead') AND {_DIGEST} = ANY(CAST(:digests AS text[]))
 ORDER BY prelabels.id
 """  # noqa: S608
-_OTHERS = f"""
-SELECT {_COLUMNS}
-FROM prelabels JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id
-WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
+_SAMPLE = f"""
+SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS}
+WHERE {_OF_MODELS} AND {_DIGEST} = ANY(CAST(:digests AS text[])) ORDER BY prelabels.id
 """  # noqa: S608
-_COUNT = f"SELECT count(*) FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
+_OTHERS = f"""
+SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
+"""  # noqa: S608
+_COUNT = f"SELECT count(*) AS items, coalesce(max(id), 0) AS until FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
+
+Content = tuple[str, str]  # an item's id and digest; a twin under another id has a draw of its own
 
 
 class EvidenceReader:
@@ -58,40 +68,91 @@ class EvidenceReader:
         self._engine = store.engine
 
     async def read(self, task: Task, conditions: Conditions, *, run_id: str | None = None) -> Evidence:
-        """The evidence of pre-labels that were made under these conditions, in one run or in all."""
+        """The evidence on pre-labels that were made under these conditions, in one run or in all.
+
+        An item that was drawn under other models is a member of the sample, too, and its answer counts if it was given
+        blind: how an item is drawn depends on none of its scores.
+        """
         these = {"task": task, "first_model": conditions.chain[0], "run_id": run_id}
         async with database.reading(self._engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
-            sample = (await connection.execute(text(_SAMPLE), these)).mappings().all()
+            drawn = (await connection.execute(text(_DRAWN), {"task": task})).mappings().all()
+            digests = {"digests": list({row["digest"] for row in drawn})}
+            answers = (await connection.execute(text(_ANSWERS), {"task": task} | digests)).mappings().all()
+            sample = (await connection.execute(text(_SAMPLE), these | digests)).mappings().all()
             pool = (await connection.execute(text(_OTHERS), these)).mappings().all()
-            population = (await connection.execute(text(_COUNT), these)).scalar_one()
-        members = [row for row in sample if _is_under(row, conditions)]
+            population = (await connection.execute(text(_COUNT), these)).one()
+        rates = {(row["item_id"], row["digest"]): row["rate"] for row in drawn}
+        members = _latest([row for row in sample if _content(row) in rates and _is_under(row, conditions)])
+        said = _by_content(answers)
+        found = [_judged(row, said.get(content, []), rates[content]) for content, row in members.items()]
+        judged = _evenly([one for one in found if one is not None], waiting=sum(one is None for one in found))
         return Evidence(
-            judged=_latest([_judged(row) for row in members if row["state"] in ("done", "dead")]),
-            pending=sum(row["state"] not in ("done", "dead") for row in members),
+            judged=judged,
+            pending=len(members) - len(judged),
             pool=[(rows.item(row), rows.pre_label(row)) for row in pool if _is_under(row, conditions)],
-            population=population,
+            population=population.items,
+            until=population.until,
         )
 
 
-def _is_under(row: Any, conditions: Conditions) -> bool:
-    pre_label: PreLabel = rows.pre_label(row)
-    return conditions.broken_by(rows.item(row), pre_label.provenance, source=None) is None
+def _is_under(row: Row, conditions: Conditions) -> bool:
+    return conditions.broken_by(rows.item(row), rows.pre_label(row).provenance, source=None) is None
 
 
-def _judged(row: Any) -> Judged:
-    answer = row["answer"]
+def _content(row: Row) -> Content:
+    return row["item_id"], row["provenance"]["item_digest"]
+
+
+def _latest(sample: Sequence[Row]) -> dict[Content, Row]:
+    """One pre-label of each item and content: a drop that was labelled twice is not twice the evidence."""
+    return {_content(row): row for row in sample}
+
+
+def _by_content(answers: Sequence[Row]) -> dict[Content, list[Row]]:
+    by_content: dict[Content, list[Row]] = {}
+    for row in answers:
+        by_content.setdefault((row["item_id"], row["digest"]), []).append(row)
+    return by_content
+
+
+def _judged(row: Row, said: Sequence[Row], rate: float) -> Judged | None:
+    """What is said of a member; None while it waits.
+
+    A blind task that is still pending waits by a random priority, so it is missing at random. One that was set aside is
+    not, and has no answer for good.
+    """
+    over = [one for one in said if one["is_blind"] or _is_same_model(one, row)]
+    if not over:
+        return None
+    best = min(over, key=lambda one: (one["answer"] is None, not one["is_blind"]))  # a blind answer is worth most
     return Judged(
         prelabel_id=row["prelabel_id"],
         item=rows.item(row),
         pre_label=rows.pre_label(row),
-        answer=None if answer is None else rows.ANNOTATIONS.validate_python(answer),
-        is_shown=not row["is_blind"],
-        rate=row["rate"],
+        answer=None if best["answer"] is None else rows.ANNOTATIONS.validate_python(best["answer"]),
+        is_shown=not best["is_blind"],
+        rate=rate,
+        answered_for=best["prelabel_id"],
     )
 
 
-def _latest(judged: Sequence[Judged]) -> list[Judged]:
-    """One judgement of each item and content: a drop that was labelled twice is not twice the evidence."""
-    by_item = {(one.item.id, one.pre_label.provenance.item_digest): one for one in judged}
-    return list(by_item.values())
+def _evenly(judged: Sequence[Judged], *, waiting: int) -> list[Judged]:
+    """What may be used while other members wait.
+
+    Whoever had been reviewed with the pre-label in sight before the sample was drawn had scored low; those that wait
+    had been accepted. To use all of the former and a part of the latter would make accepted items rarer, and with them
+    their errors. So as large a part is used of the former, at random.
+    """
+    shown = [one for one in judged if one.is_shown]
+    blind = [one for one in judged if not one.is_shown]
+    if not waiting or not shown:
+        return list(judged)
+    shown.sort(key=lambda one: draw("evenly", one.item.id, one.pre_label.provenance.item_digest))
+    return [*blind, *shown[: len(shown) * len(blind) // (len(blind) + waiting)]]
+
+
+def _is_same_model(answer: Row, row: Row) -> bool:
+    """Whether the pre-label that was shown is what the same models say now, too."""
+    provenance = row["provenance"]
+    return (answer["chain"], answer["config_digest"]) == (provenance["chain"], provenance["config_digest"])

@@ -50,7 +50,7 @@ _BROKEN = text("""
 SELECT reason FROM policy_events WHERE policy_id = :policy_id AND action = 'suspended' AND actor = :actor LIMIT 1
 """)
 
-AUDITS = "audits"  # who suspends a policy whose promise is broken (pipelines/watch.py)
+AUDITS, DRIFT = "audits", "drift"  # who suspends a policy whose promise is broken, or void (pipelines/watch.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +198,7 @@ def evidence_of(fitted: Fitted) -> dict[str, Any]:
         "set_aside": fitted.set_aside,
         "shown": fitted.shown,
         "pool": fitted.pool,
+        "until": fitted.until,
     }
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ARRAY, BigInteger, any_, cast, select, text
+from sqlalchemy import ARRAY, BigInteger, any_, cast, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -93,7 +93,8 @@ class Samples:
         """Keep a sample and queue the reviews of its members, in one transaction; as it was stored.
 
         Drawn members are reviewed blind, in the stream ``random``, the others in the stream ``sampled``. A member that
-        has a review task keeps it. If there is a sample with this id already, that one comes back, and nothing is done.
+        has a review task keeps it; that of a drawn one becomes blind if it has not been served yet. If there is a
+        sample with this id already, that one comes back, and nothing is done.
 
         Args:
             rng: places the blind tasks among the others (places.py).
@@ -103,6 +104,7 @@ class Samples:
             if not await _insert(connection, sample):
                 return await _read(connection, sample.id)
             queued = await _queue(connection, sample, rng)
+            await _blind(connection, sample, rng)
             members = [replace(member, is_queued=member.prelabel_id in queued) for member in sample.members]
             await execute(connection, _MEMBERS, (_row(sample.id, place, own) for place, own in enumerate(members)))
             return await _read(connection, sample.id)
@@ -153,6 +155,27 @@ async def _queue(connection: AsyncConnection, sample: Sample, rng: np.random.Gen
     draws = {task["prelabel_id"]: float(rng.random()) for task in tasks}
     new = await execute(connection, _TASKS, await placed(connection, tasks, draws))
     return {row["prelabel_id"] for row in new}
+
+
+async def _blind(connection: AsyncConnection, sample: Sample, rng: np.random.Generator) -> None:
+    """Hide the pre-labels of drawn members whose tasks have not been served to anybody yet, and spread these tasks."""
+    drawn = [member.prelabel_id for member in sample.members if member.is_uniform]
+    unseen = (
+        select(review_tasks.c.id, review_tasks.c.prelabel_id, review_tasks.c.queue, review_tasks.c.priority)
+        .where(
+            review_tasks.c.prelabel_id == any_(cast(drawn, ARRAY(BigInteger))),
+            review_tasks.c.state == "pending",
+            review_tasks.c.attempt == 0,
+            review_tasks.c.is_blind.is_(False),
+            gives_answer,
+        )
+        .with_for_update(skip_locked=True)  # who serves one just now shows its pre-label
+    )
+    tasks = [dict(row) | {"is_blind": True} for row in (await connection.execute(unseen)).mappings()]
+    draws: dict[int, float | str | None] = {task["prelabel_id"]: float(rng.random()) for task in tasks}
+    for task in await placed(connection, tasks, draws):
+        hidden = {"is_blind": True, "priority": task["priority"]}
+        await connection.execute(update(review_tasks).where(review_tasks.c.id == task["id"]).values(hidden))
 
 
 def _row(sample_id: str, position: int, member: Member) -> dict[str, Any]:

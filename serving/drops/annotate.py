@@ -28,7 +28,7 @@ from pipelines.store.store import Store
 from pipelines.store.values import Run
 from pipelines.types import PreLabel
 from serving.drops import orders
-from serving.drops.fingerprint import ONTOLOGY, POLICY, RULES, fingerprint
+from serving.drops.fingerprint import EXTRAS, ONTOLOGY, POLICY, RULES, fingerprint
 from serving.drops.labeller import Job
 from serving.drops.loading import LoadingModels, loading
 from serving.drops.orders import Order
@@ -210,6 +210,7 @@ async def _begun(
 def _manifest(run: Run, task: Task) -> RunManifest:
     """What is known of a run before it is finished."""
     fingerprint = dict(run.fingerprint or {})
+    fingerprint.pop(EXTRAS, None)
     return RunManifest(
         run=run.id,
         status=run.status,

@@ -22,7 +22,7 @@ async def loading(settings: Settings, task: Task) -> AsyncIterator[LoadingModels
     models = LocalModels(settings.cards, settings.lock_file, settings.media)
 
     def load() -> LocalModels:
-        for model in settings.tasks[task]:
+        for model in settings.asked(task):
             models.use_of(model)  # loads it
         return models
 

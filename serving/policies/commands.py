@@ -12,6 +12,7 @@ from rich.panel import Panel
 
 from models.errors import ConfigError
 from models.types import Task
+from pipelines.audit import Drift
 from pipelines.policy.audited import AuditReport
 from pipelines.policy.fit import Fitted
 from pipelines.policy.simulation import Simulation, fresh, simulate
@@ -114,9 +115,9 @@ def simulate_command(
 @policy_app.command()
 def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json: AsJson = False) -> None:
     """Say what people's answers to a policy's audits mean for its promise, and suspend it where that is broken."""
-    report, suspended = with_store(config, lambda store: _audited(store, policy_id, run))
+    report, drift, suspended = with_store(config, lambda store: _audited(store, policy_id, run))
     if as_json:
-        print_json(report_view(report) | {"suspended": suspended})
+        print_json(report_view(report) | {"drift": [asdict(one) for one in drift], "suspended": suspended})
         return
     screen.print(report.verdict.summary(), highlight=False)
     for error, of in ((report.accepted_error, "the accepted"), (report.dataset_error, "all")):
@@ -131,15 +132,31 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
         f"({remaining.residual_error_bound:.2%}), with {1.0 - remaining.delta:.0%} confidence",
         highlight=False,
     )
+    if drift:
+        screen.print("\nagainst what it was certified on:")
+        print_rows([_drift_line(one) for one in drift])
     if suspended:
         notes.print(f"[bold red]{policy_id} is suspended[/]: everything goes to people")
 
 
-async def _audited(store: Store, policy_id: str, run: str | None) -> tuple[AuditReport, bool]:
+async def _audited(store: Store, policy_id: str, run: str | None) -> tuple[AuditReport, list[Drift], bool]:
     watch, policies = Watch(store), Policies(store)
     await watch.look()
     stored = await policies.get(policy_id)
-    return await watch.report(stored.policy, run_id=run), stored.state == "suspended"
+    report = await watch.report(stored.policy, run_id=run)
+    return report, await watch.drift(policy_id), stored.state == "suspended"
+
+
+def _drift_line(one: Drift) -> dict[str, object]:
+    return {
+        "what": one.what,
+        "of": one.slice,
+        "then": one.reference_n,
+        "now": one.current_n,
+        "PSI": "" if one.psi is None else f"{one.psi:.3f}",
+        "p (Holm)": f"{one.adjusted_p:.2g}",
+        "": "drifted" if one.is_significant else "",
+    }
 
 
 @policy_app.command()
@@ -286,10 +303,6 @@ def _line(one: StoredPolicy) -> dict[str, object]:
         "round": one.policy.round,
         "state": one.state,
         "promise": f"{one.policy.terms.mode} ≤ {one.policy.terms.alpha:.1%}",
-        "certified": f"{len(certified)} of {len(certificates)}"
-        if len(certificates) > 1
-        else ("yes" if certified else "no"),
-        "accepts": f"{coverage:.1%}",
+        "accepts": f"{coverage:.1%}" if certified else "nothing",
         "labels": sum(certificate.n for certificate in certificates),
-        "fitted": f"{one.created_at:%Y-%m-%d %H:%M} UTC",
     }

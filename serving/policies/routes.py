@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -29,6 +30,7 @@ async def policy(
     service: ServiceOf,
     run: Annotated[str | None, Query(max_length=256, description="the audits of this run alone")] = None,
 ) -> dict[str, Any]:
-    """A policy, and what people's answers to its audits say of its promise."""
+    """A policy, what people's answers to its audits say of its promise, and whether its items have changed since."""
     stored = await Policies(service.store).get(policy_id)
-    return stored_view(stored) | {"audits": report_view(await service.watch.report(stored.policy, run_id=run))}
+    report, drift = await service.watch.report(stored.policy, run_id=run), await service.watch.drift(policy_id)
+    return stored_view(stored) | {"audits": report_view(report), "drift": [asdict(one) for one in drift]}

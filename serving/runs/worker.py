@@ -87,10 +87,10 @@ class RunWorker:
 
     async def _tasks(self) -> list[Task]:
         """The tasks whose models have all said what they run."""
-        models = {model for chain in self._settings.tasks.values() for model in chain}
+        models = {model for task in self._settings.tasks for model in self._settings.asked(task)}
         if not all(map(self._is_known, models)):
             await self._models.states()
-        return [task for task, chain in self._settings.tasks.items() if all(map(self._is_known, chain))]
+        return [task for task in self._settings.tasks if all(map(self._is_known, self._settings.asked(task)))]
 
     def _is_known(self, model: str) -> bool:
         try:

@@ -80,3 +80,21 @@ def test_two_empty_masks_are_alike() -> None:
 
     assert geometry.mask_iou(empty, empty) == 1.0
     assert geometry.mask_iou(empty, ~empty) == 0.0
+
+
+@given(hnp.arrays(np.bool_, (3, 7, 5)), hnp.arrays(np.bool_, (2, 7, 5)))
+def test_encoded_masks_overlap_as_their_bitmaps_do(some: np.ndarray, others: np.ndarray) -> None:
+    found = geometry.mask_ious(
+        [geometry.encode_mask(own) for own in some], [geometry.encode_mask(own) for own in others]
+    )
+
+    expected = [[geometry.mask_iou(a, b) if (a | b).any() else 0.0 for b in others] for a in some]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_masks_of_other_sizes_and_no_masks_overlap_with_nothing() -> None:
+    one, other = geometry.encode_mask(np.ones((3, 4), bool)), geometry.encode_mask(np.ones((4, 3), bool))
+
+    assert geometry.mask_ious([one], [other]).tolist() == [[0.0]]
+    assert geometry.mask_ious([], [one]).shape == (0, 1)
+    assert geometry.mask_ious([one], []).shape == (1, 0)

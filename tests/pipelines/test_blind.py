@@ -21,10 +21,20 @@ def a_full_pre_label(confidence: float) -> PreLabel:
     prediction = Prediction(
         annotations=full.prediction.annotations, signals={"no_miss": confidence}, size_hw=(480, 640), duration_s=3.5
     )
+    model = "segmenter" if confidence > 0.5 else "detector"  # which has found nothing to prompt the segmenter with
+    provenance = replace(
+        full.provenance,
+        model=model,
+        weights_digest=model,
+        config_digest=model,
+        chain=("detector@1:abababababab", "segmenter@1:cdcdcdcdcdcd")[: 2 if confidence > 0.5 else 1],
+        calibration_id=f"calibration-{confidence}",
+        policy_id=f"p-{confidence}",
+    )
     return replace(
         full,
         prediction=prediction,
-        provenance=replace(full.provenance, calibration_id=f"calibration-{confidence}", policy_id=f"p-{confidence}"),
+        provenance=provenance,
         findings=(Finding(rule="tiny_box", action="flagged", annotation_id="0", message="it is tiny"),),
         unmapped={"lynx": 2},
     )
@@ -35,19 +45,15 @@ def blind(name: str, route: Route, confidence: float) -> Labelled:
     return replace(labelled, decision=replace(labelled.decision, reason=f"{route} {confidence}", draw=confidence / 100))
 
 
-def test_what_is_hidden_is_all_but_the_size_and_what_ran() -> None:
+def test_what_is_hidden_is_all_but_the_size_and_the_item() -> None:
     full = a_full_pre_label(0.9)
 
     left = hidden(full)
 
     assert left.prediction == Prediction(size_hw=(480, 640), duration_s=3.5)
-    assert left == PreLabel(
-        prediction=left.prediction,
-        confidence=None,
-        calibrated=False,
-        uncertainty={},
-        provenance=replace(full.provenance, policy_id=None, calibration_id=None),
-    )
+    assert (left.confidence, left.calibrated, left.uncertainty) == (None, False, {})
+    assert left.provenance.item_digest == full.provenance.item_digest
+    assert not {"segmenter", "detector"} & {left.provenance.model, *left.provenance.chain}
     assert hidden(a_full_pre_label(0.1)) == left
 
 

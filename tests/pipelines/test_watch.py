@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from models.types import Annotation
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.terms import Terms
 from pipelines.review import ReviewQueue
-from pipelines.store.policies import AUDITS, Policies
+from pipelines.store.policies import AUDITS, DRIFT, Policies
 from pipelines.store.store import Store
 from pipelines.types import Labelled
 from pipelines.watch import Watch
@@ -122,3 +123,56 @@ async def test_a_report_counts_what_was_decided_and_what_is_left(store: Store, r
     assert (report.verdict.n_audited, report.verdict.n_wrong) == (20, 2)
     assert report.accepted_error is not None and report.accepted_error.error == pytest.approx(0.1)
     assert report.remaining.residual_errors == 0  # all were audited, and what was wrong is put right
+
+
+async def decided(store: Store, run_id: str, policy: CertifiedPolicy, *, scores: np.ndarray, of: str) -> None:
+    outcomes = []
+    for number, score in enumerate(scores):
+        item, pre_label = an_item(f"{of} {number}"), a_pre_label(float(score), digest=f"{number:064x}")
+        decision = policy.decide(item, "ner", pre_label)
+        outcomes.append(Labelled(item=item, task="ner", pre_label=pre_label, decision=decision))
+    await store.save(outcomes, run_id=run_id)
+
+
+@pytest.mark.parametrize(("shift", "is_suspended"), [(0.0, False), (0.15, True)])
+async def test_items_unlike_those_it_was_certified_on_suspend_a_policy_whose_terms_want_that(
+    store: Store, run_id: str, policies: Policies, shift: float, is_suspended: bool
+) -> None:
+    rng = np.random.default_rng(11)
+    before = a_policy(seed="before")
+    await decided(store, run_id, before, scores=rng.uniform(0.0, 0.85, 600), of="before")
+    page = await store.results(run_id, limit=1_000)
+    terms = Terms(queue="texts", audit_rate=0.01, drift="suspend")
+    policy = a_policy(terms=terms)
+    await policies.add(replace(a_fitted(), policy=policy, calibration=None, until=page[-1].position))
+    await policies.activate(policy.id, actor="ada")
+
+    early = await Watch(store).look()
+    await decided(store, run_id, policy, scores=rng.uniform(0.0, 0.85, 600) + shift, of="now")
+    found = await Watch(store).look()
+
+    stored = await policies.get(policy.id)
+    assert early == []
+    assert found == ([policy.id] if is_suspended else [])
+    assert stored.state == ("suspended" if is_suspended else "active")
+    if is_suspended:
+        assert stored.events[-1].actor == DRIFT and "scores of all" in stored.events[-1].reason
+
+
+async def test_a_drift_that_is_only_shown_leaves_the_policy_in_force(
+    store: Store, run_id: str, policies: Policies
+) -> None:
+    rng = np.random.default_rng(12)
+    await decided(store, run_id, a_policy(seed="before"), scores=rng.uniform(0.0, 0.5, 600), of="before")
+    page = await store.results(run_id, limit=1_000)
+    policy = a_policy(terms=Terms(queue="texts", audit_rate=0.01))
+    await policies.add(replace(a_fitted(), policy=policy, calibration=None, until=page[-1].position))
+    await policies.activate(policy.id, actor="ada")
+    await decided(store, run_id, policy, scores=rng.uniform(0.5, 1.0, 600), of="now")
+    watch = Watch(store)
+
+    suspended, drift = await watch.look(), await watch.drift(policy.id)
+
+    assert suspended == []
+    assert {one.what for one in drift if one.is_significant} == {"scores", "accepted"}
+    assert (drift[0].reference_n, drift[0].current_n) == (600, 600)

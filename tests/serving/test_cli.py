@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from serving import cli, demo_command
 
 run = CliRunner()
-COMMANDS = ["bench", "demo", "serve", "annotate", "export", "runs", "models", "queue", "corrections", "sample", "key", "doctor"]
+COMMANDS = [
+    *("bench", "demo", "serve", "annotate", "export", "runs", "models", "queue"),
+    *("policy", "sample", "corrections", "plant", "key", "doctor"),
+]
 
 
 @pytest.fixture

@@ -67,6 +67,19 @@ def test_boxes_taken_some_at_a_time_give_what_the_whole_matrix_gives(seed: int, 
     assert found == {(i, j): matrix[i, j] for i, j in zip(rows.tolist(), columns.tolist(), strict=True)}
 
 
+def test_a_heap_that_would_fill_the_memory_is_refused() -> None:
+    heap = [one(Box(xyxy=(0, 0, 1, 1)))] * 1_001
+
+    with pytest.raises(ValueError, match="lie in a heap"):
+        list(overlapping(heap, heap, min_iou=0.0))
+
+
+def test_words_of_hours_are_compared_in_moments() -> None:
+    words = [one(TimeSpan(start_s=n / 2, end_s=n / 2 + 0.5)) for n in range(20_000)]
+
+    assert len(list(overlapping(words, words, min_iou=0.0))) == 20_000
+
+
 def test_extents_are_the_tight_boxes() -> None:
     boxes = extents([a_rectangle((5, 15), (2, 12)), A_SQUARE])
 

@@ -1,0 +1,63 @@
+"""Reads the items that a policy was certified on, and those that it has decided about since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import RowMapping, text
+
+from pipelines.policy.periods import PastItem
+from pipelines.store import engine as database
+from pipelines.store import rows
+from pipelines.store.evidence import PRE_LABEL_AND_ITEM
+from pipelines.store.policies import StoredPolicy
+from pipelines.store.store import Store
+
+_MOST = 2_000  # items of each: enough to see a difference of some percent
+
+_COST = """
+LEFT JOIN LATERAL (
+    SELECT cost FROM corrections
+    WHERE corrections.prelabel_id = prelabels.id AND stream <> 'seeded' ORDER BY review_id LIMIT 1
+) AS corrected ON true
+"""
+_BEFORE = f"""
+SELECT {PRE_LABEL_AND_ITEM}, corrected.cost, NULL AS route
+FROM prelabels JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id {_COST}
+WHERE prelabels.task = :task AND prelabels.provenance -> 'chain' ->> 0 = :first_model AND prelabels.id <= :until
+ORDER BY md5(prelabels.id::text) LIMIT {_MOST}
+"""  # noqa: S608
+_SINCE = f"""
+SELECT {PRE_LABEL_AND_ITEM}, corrected.cost, decisions.route
+FROM decisions JOIN prelabels ON prelabels.id = decisions.prelabel_id
+JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id {_COST}
+WHERE decisions.policy_id = :policy_id AND prelabels.id > :until
+ORDER BY prelabels.id DESC LIMIT {_MOST}
+"""  # noqa: S608
+
+
+class Periods:
+    """The past of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+
+    async def certified_on(self, stored: StoredPolicy) -> Sequence[PastItem]:
+        """Up to 2,000 of the items that there were when the policy was fitted, at random."""
+        conditions = stored.policy.conditions
+        these = {"task": stored.policy.task, "first_model": conditions.chain[0], "until": stored.evidence["until"]}
+        found = [_past(row) for row in await self._read(_BEFORE, these)]
+        return [one for one in found if conditions.broken_by(one.item, one.pre_label.provenance, source=None) is None]
+
+    async def since(self, stored: StoredPolicy) -> Sequence[PastItem]:
+        """The last 2,000 items that the policy has decided about after it was fitted."""
+        these = {"policy_id": stored.policy.id, "until": stored.evidence["until"]}
+        return [_past(row) for row in await self._read(_SINCE, these)]
+
+    async def _read(self, query: str, these: dict[str, str | int]) -> Sequence[RowMapping]:
+        async with database.reading(self._engine) as connection:
+            return (await connection.execute(text(query), these)).mappings().all()
+
+
+def _past(row: RowMapping) -> PastItem:
+    return PastItem(item=rows.item(row), pre_label=rows.pre_label(row), cost=row["cost"], route=row["route"])
