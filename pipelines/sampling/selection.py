@@ -33,8 +33,6 @@ from pipelines.sampling.typiclust import typiclust
 
 _LABELS_PER_CLASS = 2  # of a model that learns from nothing else; with fewer its uncertainty means little
 
-_FROM = {"unlabelled": "unlabelled items", "all": "items"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
@@ -44,8 +42,8 @@ class Selected:
         reason: one sentence, which begins with the strategy's name, or "explore" for what was drawn uniformly.
         utility: what the strategy ranked the item by, larger = better: uncertainty, distance, typicality, uncertainty
             for its cost; 0 for what was drawn.
-        propensity: the probability with which the item was drawn, for what was drawn uniformly; None for the others,
-            whose choice depends on the data, so that no estimate may rest on them.
+        propensity: the probability with which the item was drawn, for what was drawn uniformly from everything that is
+            unlabelled; None for the others, whose choice depends on the data, so that no estimate may rest on them.
     """
 
     id: str
@@ -123,6 +121,7 @@ def select(
     name, share = ("random", 1.0) if strategy == "random" and not binds else ("explore", explore)
     source = unlabelled if drawn_from == "unlabelled" else np.arange(len(ids))
     drawn = _drawn(source, budget, share, rng)
+    what = "unlabelled items" if drawn_from == "unlabelled" else "items"
     known = np.union1d(labelled, np.union1d(queued, drawn))
     pool = Pool(
         free=np.setdiff1d(unlabelled, known, assume_unique=True),
@@ -137,8 +136,7 @@ def select(
     room = _room(pool, drawn, budget, bounds, radius, most_cost)
     choose = _choice(strategy, pool, labels=len(labelled), classes=classes)
     picks = choose(pool, room, rng) if room.left and len(pool.free) else []
-    said = f"{name}: one of {{drawn:,}} drawn uniformly from all {{source:,}} {_FROM[drawn_from]}"
-    return [*_uniform(ids, drawn, source, said), *(_selected(ids, pick) for pick in picks)]
+    return [*_uniform(ids, drawn, source, name=name, what=what), *(_selected(ids, pick) for pick in picks)]
 
 
 def _selected(ids: Sequence[str], pick: Pick) -> Selected:
@@ -206,9 +204,9 @@ def _drawn(source: np.ndarray, budget: int, share: float, rng: np.random.Generat
     return rng.choice(source, size=count, replace=False)
 
 
-def _uniform(ids: Sequence[str], drawn: np.ndarray, source: np.ndarray, said: str) -> list[Selected]:
+def _uniform(ids: Sequence[str], drawn: np.ndarray, source: np.ndarray, *, name: str, what: str) -> list[Selected]:
     """What was drawn, with the probability of it."""
-    reason = said.format(drawn=len(drawn), source=len(source))
+    reason = f"{name}: one of {len(drawn):,} drawn uniformly from all {len(source):,} {what}"
     share = len(drawn) / max(len(source), 1)
     return [Selected(id=ids[index], reason=reason, utility=0.0, propensity=share) for index in map(int, drawn)]
 
