@@ -73,6 +73,11 @@ class CertifiedPolicy:
             return None
         return score(self.task, pre_label)
 
+    def keeps_for_humans(self, item: Item, pre_label: PreLabel, safety: float) -> bool:
+        """Whether a tier keeps an item that scores so from being accepted, whatever was certified."""
+        tier = self._tier(item, pre_label)
+        return tier is not None and (tier.is_always_reviewed or safety < tier.min_confidence)
+
     def _verdict(self, item: Item, pre_label: PreLabel) -> _Verdict:
         if why := self.conditions.broken_by(item, pre_label.provenance, source=self.terms.source):
             return _Verdict(route="review", reason=f"the certificate does not hold here: {why}")
