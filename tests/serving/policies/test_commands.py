@@ -135,6 +135,8 @@ def test_from_a_first_drop_to_a_policy_that_accepts_and_is_held_to_it(fitted: tu
     audits = project.ask("policy", "audit", policy_id)
 
     assert (shown["state"], certificate["is_certified"]) == ("fitted", True)
+    assert shown["calibration"]["id"] == shown["calibration_id"] and shown["calibration"]["item"]["n"] > 50
+    assert {"method", "n", "fitted_at"} <= shown["calibration"]["labels"][0].keys()
     assert "seed" not in shown  # which would tell the audits beforehand
     assert len(shown["evidence"]["certified_on"]) == certificate["n"] > 100
     assert trial["coverage"] > 0.1 and "had this policy been active" in trial["summary"]
