@@ -42,8 +42,8 @@ class Selected:
         reason: one sentence, which begins with the strategy's name, or "explore" for what was drawn uniformly.
         utility: what the strategy ranked the item by, larger = better: uncertainty, distance, typicality, uncertainty
             for its cost; 0 for what was drawn.
-        propensity: the probability with which the item was drawn, for what was drawn uniformly from everything that is
-            unlabelled; None for the others, whose choice depends on the data, so that no estimate may rest on them.
+        propensity: the probability with which the item was drawn, for what was drawn uniformly; None for the others,
+            whose choice depends on the data, so that no estimate may rest on them.
     """
 
     id: str

@@ -124,9 +124,7 @@ async def test_what_is_stored_is_what_was_answered(store: Store, run_id: str) ->
         await Samples(store).read("none")
 
 
-async def test_what_a_human_has_answered_is_drawn_but_not_chosen_and_what_waits_keeps_its_task(
-    store: Store, run_id: str
-) -> None:
+async def test_what_a_human_has_answered_is_not_chosen_and_what_waits_keeps_its_task(store: Store, run_id: str) -> None:
     await fill(store, run_id, reviews=20)
     queue = ReviewQueue(store)
     for task in await queue.claim("boxes", reviewer="ada", n=12):
@@ -134,19 +132,36 @@ async def test_what_a_human_has_answered_is_drawn_but_not_chosen_and_what_waits_
     before = {task["prelabel_id"]: task for task in await tasks(store)}
     done = {prelabel_id for prelabel_id, task in before.items() if task["state"] == "done"}
 
-    sample = await ask(store, run_id=run_id, budget=28, explore=0.75)
+    sample = await ask(store, run_id=run_id, budget=30, explore=0.7)
 
-    members = {member.prelabel_id: member for member in sample.members}
-    assert len(done) == 12
-    assert done & members.keys()  # of all 40 items 21 are drawn, whatever has become of them
-    waiting = before.keys() & members.keys()
-    assert waiting - done
-    assert all(members[prelabel_id].is_uniform and not members[prelabel_id].is_queued for prelabel_id in waiting)
+    drawn, chosen = (
+        {member.prelabel_id for member in sample.members if member.is_uniform is is_uniform}
+        for is_uniform in (True, False)
+    )
+    assert (len(done), len(drawn)) == (12, 21)
+    assert drawn & done  # the draw is from all items; what is answered already costs no review
+    assert drawn & (before.keys() - done)
+    assert not chosen & before.keys()
     after = {task["prelabel_id"]: task for task in await tasks(store)}
-    assert {task_id for task_id in before if after[task_id] != before[task_id]} == waiting - done
-    assert all(after[prelabel_id]["is_blind"] for prelabel_id in waiting - done)  # nobody had seen them
-    assert after.keys() - before.keys() == {m.prelabel_id for m in sample.members if m.is_queued}
+    assert len(after) == len(await tasks(store))
+    kept = ("queue", "stream", "state")
+    assert all(after[one][name] == task[name] for one, task in before.items() for name in kept)
+    assert after.keys() - before.keys() == {member.prelabel_id for member in sample.members if member.is_queued}
     assert (sample.parameters["labelled"], sample.parameters["queued"]) == (12, 8)
+
+
+async def test_a_drawn_item_that_waits_is_reviewed_blind_unless_somebody_has_seen_it(store: Store, run_id: str) -> None:
+    await fill(store, run_id, 20, reviews=20)
+    queue = ReviewQueue(store)
+    seen = await queue.claim("boxes", reviewer="ada", n=3)
+    await queue.release(seen[0].id, seen[0].attempt, reviewer="ada")
+
+    sample = await ask(store, run_id=run_id, budget=20, explore=1.0)
+
+    assert all(member.is_uniform and not member.is_queued for member in sample.members)
+    shown = {task["prelabel_id"] for task in await tasks(store) if not task["is_blind"]}
+    of_item = {member.id: member.prelabel_id for member in sample.members}
+    assert shown == {of_item[task.item.id] for task in seen}
 
 
 async def test_a_repeated_request_gives_the_same_sample_and_queues_nothing_twice(store: Store, run_id: str) -> None:
@@ -230,11 +245,9 @@ async def test_all_runs_of_a_task_are_one_pool_in_which_an_item_counts_once(stor
     for task in await queue.claim("boxes", reviewer="ada", n=3):
         await queue.submit(task.id, task.attempt, reviewer="ada", annotations=[])
 
-    sample = await ask(store, budget=50)
+    sample = await ask(store, budget=50, explore=0)
 
-    chosen = {member.id for member in sample.members if not member.is_uniform}
-    drawn = {member.id for member in sample.members if member.is_uniform}
-    assert len(drawn) == 5 and chosen == {f"i{number:03}" for number in range(3, 20)} - drawn
+    assert {member.id for member in sample.members} == {f"i{number:03}" for number in range(3, 20)}
     assert {member.run_id for member in sample.members} == {other}  # the newer pre-label of an item counts
     assert (sample.parameters["items"], sample.parameters["labelled"]) == (20, 3)
 
@@ -249,6 +262,7 @@ async def test_an_item_that_nobody_can_be_shown_is_not_in_the_pool(store: Store,
 
     assert candidates.hidden == sample.parameters["hidden"] == 1
     assert {member.id for member in sample.members} == {"i002", "i003"}
+    assert {member.propensity for member in sample.members} == {None}  # what is drawn of a part is no sample of all
 
 
 async def refusal(store: Store, **request: Any) -> InvalidRequestError:
