@@ -15,6 +15,7 @@ from benchmarks.decisions.detector.quality import MEASURES
 from benchmarks.decisions.detector.recalibration import BY_PART, ROUND, TERMS, Rule
 from benchmarks.decisions.detector.scenes import FIRST_SEED, PARTS
 from benchmarks.judgement import Judgement, Report
+from pipelines.bounds import upper_bound
 from pipelines.certificate import delta_of_round
 
 NAMES: dict[Rule, str] = {
@@ -26,6 +27,7 @@ NAMES: dict[Rule, str] = {
 }
 
 _CONTROL = 4.0 * TERMS.delta  # what a rule without a proof must at least break, or keeping it would show nothing
+_RULE_WIDTH = 14
 _OF_ORACLE = 2.0 / 3.0  # who accepts nothing breaks nothing
 
 
@@ -113,6 +115,7 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     return {
         "kept": _short(outcome.kept),
         "kept_standard_error": _short(standard_error(outcome.kept, len(outcome.errors))),
+        "kept_at_least": _short(at_least(outcome.kept, len(outcome.errors))),
         "kept_in_every_part": _short(outcome.kept_in_every_part),
         "error": _spread(outcome.errors),
         "coverage": _spread(outcome.coverages),
@@ -128,6 +131,11 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
 def standard_error(share: float, n: int) -> float:
     """Of a share of n, by the binomial distribution."""
     return math.sqrt(share * (1.0 - share) / n)
+
+
+def at_least(share: float, n: int) -> float:
+    """What a share of n shows with 95 % confidence (Clopper & Pearson 1934); where all are kept it has no error."""
+    return 1.0 - upper_bound(round((1.0 - share) * n), n, delta=0.05)
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
@@ -151,37 +159,35 @@ def _rules(held: Held) -> Table:
         f"of {size.n} labels, the other scenes decided; {TERMS.mode}, alpha = delta = {TERMS.alpha}, round {ROUND}",
         title_justify="left",
     )
-    grid.add_column("rule", no_wrap=True)
-    for name in ("kept", "± s.e.", "mean error", "greatest", "coverage", "median", "oracle"):
-        grid.add_column(name, justify="right")
+    grid.add_column("rule", min_width=_RULE_WIDTH)
+    for name in ("kept\n± s.e.", "at least", "error\nmean/most", "coverage\nmean/median", "oracle"):
+        grid.add_column(name, justify="right", no_wrap=True)
     for rule in RULES:
-        found = held.outcomes[rule]
-        numbers = (
-            found.kept,
-            standard_error(found.kept, len(found.errors)),
-            found.errors.mean(),
-            found.errors.max(),
-            found.coverages.mean(),
-            np.median(found.coverages),
-            found.oracles.mean(),
+        found, n = held.outcomes[rule], size.recalibrations
+        grid.add_row(
+            NAMES[rule],
+            f"{found.kept:.3f}±{standard_error(found.kept, n):.3f}",
+            f"{at_least(found.kept, n):.3f}",
+            f"{found.errors.mean():.3f}/{found.errors.max():.3f}",
+            f"{found.coverages.mean():.3f}/{np.median(found.coverages):.3f}",
+            f"{found.oracles.mean():.3f}",
         )
-        grid.add_row(NAMES[rule], *(f"{number:.3f}" for number in numbers))
     return grid
 
 
 def _parts(held: Held) -> Table:
     grid = Table(
-        title=f"within each part: share of recalibrations with an error of at most {TERMS.alpha:.0%} there / mean "
-        f"error / coverage; only certificates by {BY_PART.slices[0]} promise it",
+        title=f"within each part: share of recalibrations with an error of at most {TERMS.alpha:.0%} there, mean "
+        f"error/coverage; only certificates by {BY_PART.slices[0]} promise it",
         title_justify="left",
     )
-    grid.add_column("rule", no_wrap=True)
+    grid.add_column("rule", min_width=_RULE_WIDTH)
     for part in PARTS:
-        grid.add_column(f"{part}\n{held.base_errors[part]:.3f} wrong", justify="right")
+        grid.add_column(f"{part}\n{held.base_errors[part]:.3f} wrong", justify="right", no_wrap=True)
     grid.add_column("kept in\nevery part", justify="right")
     for rule in RULES:
         found = held.outcomes[rule]
-        shown = [f"{kept:.3f} / {error:.3f} / {coverage:.3f}" for _, kept, error, coverage in _of_parts(found)]
+        shown = [f"{kept:.3f}\n{error:.3f}/{coverage:.3f}" for _, kept, error, coverage in _of_parts(found)]
         grid.add_row(NAMES[rule], *shown, f"{found.kept_in_every_part:.3f}")
     return grid
 

@@ -88,6 +88,11 @@ def test_a_share_has_its_binomial_standard_error() -> None:
     assert report.standard_error(0.95, 200) == pytest.approx(0.0154, abs=1e-4)
 
 
+def test_two_hundred_of_two_hundred_show_less_than_all() -> None:
+    assert report.at_least(1.0, 200) == pytest.approx(0.05 ** (1 / 200))
+    assert report.at_least(0.5, 200) < 0.5
+
+
 def test_the_tables_and_the_json_have_every_rule_part_and_measure() -> None:
     found = report.report(some_held())
 
