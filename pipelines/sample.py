@@ -207,7 +207,7 @@ def _members(candidates: Candidates, selected: list[Selected]) -> tuple[Member, 
             utility=one.utility,
             propensity=one.propensity if is_of_all else None,
             is_uniform=one.is_uniform and is_of_all,
-            is_queued=not entries[one.id].has_task,
+            is_queued=not (entries[one.id].counts_if_drawn if one.is_uniform else entries[one.id].has_task),
             priority=priority(entries[one.id].uncertainty),
         )
         for one in selected

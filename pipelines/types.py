@@ -28,14 +28,14 @@ class ModelUse:
     embeds: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.version}:{self.weights_digest[:12]}"
+        return f"{self.name}@{self.version}:{self.weights_digest[:12]}.{self.config_digest[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What made a pre-label. The model fields name the last model of a chain.
 
-    ``chain`` names every model that ran, in order, as ``name@version:digest`` with 12 digits of the weights' digest.
+    ``chain`` names every model that ran, in order, as ``name@version:weights.config`` with 12 digits of both digests.
     ``item_digest`` is the sha256 of the item's bytes as fetched. ``rules_digest`` is the sha256 of the sanity rules,
     ``ontology_digest`` of the ontology; None where there was none.
     """

@@ -7,12 +7,12 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from pipelines.audit import Drift, Sensitivity, drifts, reviewer_sensitivity
 from pipelines.corrections.acceptable import loss
 from pipelines.errors import StoreUnavailableError
-from pipelines.policy.audited import AuditedItem, AuditReport, audit_report, verdict
+from pipelines.policy.audited import AuditedItem, AuditReport, Verdict, audit_report, verdict
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.periods import period
 from pipelines.store.audits import Answered, Audits
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _DRIFT_ITEMS = 500  # that a policy decides about from one look for drift to the next
+_COUNT_S = 30.0  # from one count of these to the next
 _DRIFT_LEVEL = 0.01  # of all these looks together
 
 
@@ -38,18 +39,23 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self._policies, self._audits, self._ledger = Policies(store), Audits(store), Ledger(store)
         self._periods = Periods(store)
+        self._count_again = dict[str, float]()  # by policy, when
         self._looked_for_drift = dict[str, int]()  # by policy, after how many times 500 items
         self._items = defaultdict[str, dict[int, AuditedItem]](dict)  # by policy and review, what was read so far
 
     async def look(self) -> list[str]:
         """Suspend what is broken, or has drifted where the terms want that; the ids of what this has suspended."""
-        standings = (await self._policies.in_force()).values()
-        accepting = [standing.policy for standing in standings if standing.suspended is None]
-        return [
-            policy.id
-            for policy in accepting
-            if await self._suspend_if_broken(policy) or await self._suspend_if_drifted(policy)
-        ]
+        return [policy.id for policy in await self._policies.accepting() if await self._suspend(policy)]
+
+    async def _suspend(self, policy: CertifiedPolicy) -> bool:
+        """Whether a policy has been suspended now; what goes wrong with one is no reason not to look at the others."""
+        try:
+            return await self._suspend_if_broken(policy) or await self._suspend_if_drifted(policy)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            logger.exception("the audits of policy '%s' cannot be looked at", policy.id)
+            return False
 
     async def report(self, policy: CertifiedPolicy, *, run_id: str | None = None) -> AuditReport:
         """How a policy's promise does, in all runs or in one."""
@@ -57,7 +63,11 @@ class Watch:
         items = await asyncio.to_thread(lambda: [_item(policy, one) for one in answered])
         decided = await self._audits.decided(policy.id, run_id=run_id)
         routes: dict[Route, int] = {route: one.items for route, one in decided.items()}
-        return audit_report(policy, items, routes, reviewers=await self._reviewers(policy))
+        set_aside = decided["audit"].dead if "audit" in decided else 0
+        reviewers = await self._reviewers(policy)
+        return await asyncio.to_thread(
+            lambda: audit_report(policy, items, routes, set_aside=set_aside, reviewers=reviewers)
+        )
 
     async def drift(self, policy_id: str, *, level: float = _DRIFT_LEVEL) -> list[Drift]:
         """How the items that a policy decides about differ from those it was certified on, the most surprising first.
@@ -87,17 +97,26 @@ class Watch:
     async def _keep_looking(self, look_s: float) -> None:
         while True:
             await asyncio.sleep(look_s)
-            with suppress(StoreUnavailableError):
+            try:
                 await self.look()
+            except StoreUnavailableError:
+                pass  # it is looked at again
+            except Exception:
+                logger.exception("the audits cannot be looked at")
 
     async def _suspend_if_broken(self, policy: CertifiedPolicy) -> bool:
         known = self._items[policy.id]
         if not (new := await self._audits.answered(policy.id, known=known.keys())):
             return False
-        known |= await asyncio.to_thread(lambda: {one.review_id: _item(policy, one) for one in new})
-        items = [item for _, item in sorted(known.items())]
-        found = verdict(policy, items, reviewers=await self._reviewers(policy))
+        reviewers = await self._reviewers(policy)
+
+        def judge() -> tuple[dict[int, AuditedItem], Verdict]:
+            items = known | {one.review_id: _item(policy, one) for one in new}
+            return items, verdict(policy, [item for _, item in sorted(items.items())], reviewers=reviewers)
+
+        items, found = await asyncio.to_thread(judge)
         if not found.is_broken:
+            self._items[policy.id] = items  # only now: what could not be finished is looked at again
             return False
         logger.warning("policy '%s' is suspended: %s", policy.id, found.summary())
         return await self._policies.suspend(policy.id, actor=AUDITS, reason=found.summary())
@@ -107,16 +126,18 @@ class Watch:
 
         The k-th look spends 6 / (π k)² of the level, so that all of them together err with that probability at most.
         """
-        if policy.terms.drift == "show":
+        now = asyncio.get_running_loop().time()
+        if policy.terms.drift == "show" or now < self._count_again.get(policy.id, now):
             return False
+        self._count_again[policy.id] = now + _COUNT_S
         decided = sum(one.items for one in (await self._audits.decided(policy.id)).values())
         looks = decided // _DRIFT_ITEMS
         if looks == self._looked_for_drift.get(policy.id, 0):
             return False
-        self._looked_for_drift[policy.id] = looks
         level = _DRIFT_LEVEL * 6.0 / (math.pi * looks) ** 2
         found = [one for one in await self.drift(policy.id, level=level) if one.is_significant]
         if not found:
+            self._looked_for_drift[policy.id] = looks
             return False
         why = f"the items are no longer like those it was certified on: {drifted(found)}"
         return await self._policies.suspend(policy.id, actor=DRIFT, reason=why)

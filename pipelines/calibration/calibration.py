@@ -58,8 +58,13 @@ class Calibration:
         return self.item.n if self.item else 0
 
     def applies_to(self, chain: Sequence[str], config_digest: str) -> bool:
-        """Whether predictions of this chain may be called calibrated: the same bytes and configuration, or none."""
-        return tuple(chain) == self.chain and config_digest == self.config_digest
+        """Whether predictions of this chain may be called calibrated: the same bytes and configuration, or none.
+
+        A chain that has ended early, because a model found nothing to prompt the next with, is a part of the whole.
+        """
+        if not chain or tuple(chain) != self.chain[: len(chain)]:
+            return False
+        return len(chain) < len(self.chain) or config_digest == self.config_digest
 
     def confident(self, prediction: Prediction) -> tuple[Prediction, float | None]:
         """The prediction with the confidence of each annotation, and P(nothing of it needs a correction).

@@ -12,6 +12,8 @@ from pipelines.audit import BatchCertificate, ErrorEstimate, Sensitivity, alarm,
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.types import Route
 
+_MOST_LOG_E = 700.0  # above it the number is no float any more
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedItem:
@@ -30,7 +32,8 @@ class Verdict:
     Attributes:
         n_audited, n_wrong: accepted items that a human has answered about, and those with something to correct.
         e_value: the evidence that the promise is broken, the highest so far. It may be looked at after every answer:
-            that it ever reaches ``limit`` while the promise holds has at most the terms' delta of a chance.
+            that it ever reaches ``limit`` while the promise holds has at most the terms' delta of a chance. Where
+            reviewers see the pre-labels the alarm comes rather too soon than too late.
         alpha: the error rate that it is held against; lower than the terms' where reviewers see the pre-labels and
             overlook errors.
         sensitivity: of the reviewers; None where audits are blind.
@@ -62,14 +65,14 @@ class AuditReport:
         accepted_error, dataset_error: for display; None before the first item is accepted. Every audit weighs as many
             items as it was drawn from.
         remaining: how many of the accepted are still wrong at most, now that the audited ones are put right, at the
-            terms' delta; exact for these very items.
+            terms' delta; exact for these very items. None where reviewers see the pre-labels and may overlook errors.
     """
 
     verdict: Verdict
     routes: dict[Route, int]
     accepted_error: ErrorEstimate | None
     dataset_error: ErrorEstimate | None
-    remaining: BatchCertificate
+    remaining: BatchCertificate | None
 
 
 def verdict(policy: CertifiedPolicy, items: Sequence[AuditedItem], *, reviewers: Sensitivity | None = None) -> Verdict:
@@ -89,7 +92,7 @@ def verdict(policy: CertifiedPolicy, items: Sequence[AuditedItem], *, reviewers:
     return Verdict(
         n_audited=len(audits),
         n_wrong=sum(item.loss > 0.0 for item in audits),
-        e_value=math.exp(log_e.max()) if len(log_e) else 1.0,
+        e_value=math.exp(min(log_e.max(), _MOST_LOG_E)) if len(log_e) else 1.0,
         limit=1.0 / delta,
         alpha=alpha,
         is_broken=bool((log_e >= -math.log(delta)).any()),
@@ -102,19 +105,30 @@ def audit_report(
     items: Sequence[AuditedItem],
     routes: Mapping[Route, int],
     *,
+    set_aside: int = 0,
     reviewers: Sensitivity | None = None,
 ) -> AuditReport:
-    """What a policy's audits say so far; arguments as for ``verdict``, and how many items were sent where."""
+    """What a policy's audits say so far; arguments as for ``verdict``.
+
+    Args:
+        routes: how many items were sent where.
+        set_aside: how many audits nobody could answer; they count as wrong in what remains.
+    """
     audits = [item for item in items if item.route == "audit"]
     n_accepted, n_all = routes.get("accept", 0) + routes.get("audit", 0), sum(routes.values())
     in_sample = [item for item in audits if item.uniform_rate is not None]
     return AuditReport(
         verdict=verdict(policy, items, reviewers=reviewers),
         routes=dict(routes),
-        accepted_error=_estimate(audits, n=n_accepted),
-        dataset_error=_estimate(audits, n=n_all) if n_accepted else None,
-        remaining=batch_certificate(
-            n_accepted, len(in_sample), sum(item.loss > 0.0 for item in in_sample), delta=policy.terms.delta
+        accepted_error=_estimate(audits, n=n_accepted, drawn=routes.get("audit", 0)),
+        dataset_error=_estimate(audits, n=n_all, drawn=routes.get("audit", 0)) if n_accepted else None,
+        remaining=None
+        if policy.terms.audits == "shown"
+        else batch_certificate(
+            n_accepted,
+            min(len(in_sample) + set_aside, n_accepted),
+            min(sum(item.loss > 0.0 for item in in_sample) + set_aside, n_accepted),
+            delta=policy.terms.delta,
         ),
     )
 
@@ -134,8 +148,10 @@ def _log_evidence(policy: CertifiedPolicy, items: Sequence[AuditedItem], *, alph
     return alarm(losses, alpha=alpha, delta=delta).log_e if len(losses) else np.zeros(0)
 
 
-def _estimate(audits: Sequence[AuditedItem], *, n: int) -> ErrorEstimate | None:
+def _estimate(audits: Sequence[AuditedItem], *, n: int, drawn: int) -> ErrorEstimate | None:
+    """Of ``drawn`` audits those that still wait are missing at random, so the others stand for them, too."""
     if not n:
         return None
     losses = np.array([item.loss for item in audits], dtype=np.float64)
-    return estimated_error(losses, np.array([item.propensity for item in audits], dtype=np.float64), n=n)
+    propensities = np.array([item.propensity for item in audits], dtype=np.float64)
+    return estimated_error(losses, propensities * min(len(audits) / max(drawn, 1), 1.0), n=n)

@@ -30,8 +30,10 @@ class Conditions:
         """
         if item.prompts != Prompts():
             return "the item asks for labels or objects of its own"
+        if not provenance.chain:
+            return "nothing says which models have made the pre-label"
         if provenance.chain != self.chain[: len(provenance.chain)]:
-            return f"the models are {_named(provenance.chain)}, and were {_named(self.chain)}"
+            return f"the models and their configurations are {_named(provenance.chain)}, and were {_named(self.chain)}"
         if provenance.chain == self.chain and provenance.config_digest != self.config_digest:
             return f"the configuration of model '{provenance.model}' has changed"
         if provenance.rules_digest != self.rules_digest:

@@ -10,8 +10,10 @@ from datetime import datetime
 import numpy as np
 
 from models.types import Annotation, Item, Task
+from pipelines.audit import Sensitivity
+from pipelines.bounds import zero_error_n
 from pipelines.calibration import Calibration, TooFewLabelsError, fit_calibration
-from pipelines.certificate import Certificate, certify, delta_of_round
+from pipelines.certificate import REVIEW_ALL, Certificate, certify, delta_of_round
 from pipelines.corrections.acceptable import loss, right_ones
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.conditions import Conditions
@@ -57,7 +59,8 @@ class Fit:
 
     Attributes:
         starts: by slice, the thresholds of an earlier round that had the same scores and none of this evidence.
-        calibration: to keep instead of fitting a new one; the labels that it stands on do not certify.
+        calibration: to keep instead of fitting a new one.
+        reviewers: of those who see the pre-labels, at half of the terms' delta; needed where audits are shown.
     """
 
     task: Task
@@ -69,16 +72,16 @@ class Fit:
     rng_seed: int = 0
     starts: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
-    calibrated_on: frozenset[int] = frozenset()
+    reviewers: Sensitivity | None = None
 
 
 def fit(evidence: Evidence, this: Fit) -> Fitted:
     """Calibrate on a part of the random sample, and certify on the rest.
 
-    Which part an item belongs to is drawn from its digest, so it is the same in every round.
+    Which part an item belongs to is drawn from its digest, or its group's name, so it is the same in every round.
     """
     calibration, uncalibrated, calibrated_on = _calibrated(evidence, this)
-    certifying = [one for one in evidence.judged if one.prelabel_id not in calibrated_on]
+    certifying = [one for one in evidence.judged if calibration is None or not _calibrates(one, this.terms)]
     policy = CertifiedPolicy(
         task=this.task,
         terms=this.terms,
@@ -105,8 +108,8 @@ def fit(evidence: Evidence, this: Fit) -> Fitted:
 def _calibrated(evidence: Evidence, this: Fit) -> tuple[Calibration | None, str | None, frozenset[int]]:
     """The calibration, or why there is none, and what it stands on."""
     if this.calibration is not None:
-        return this.calibration, None, this.calibrated_on
-    chosen = [one for one in evidence.judged if one.answer is not None and _calibrates(one)]
+        return this.calibration, None, frozenset()
+    chosen = [one for one in evidence.judged if one.answer is not None and _calibrates(one, this.terms)]
     try:
         calibration = fit_calibration(
             this.task,
@@ -126,8 +129,10 @@ def _calibrated(evidence: Evidence, this: Fit) -> tuple[Calibration | None, str 
     return calibration, None, frozenset(one.prelabel_id for one in chosen)
 
 
-def _calibrates(one: Judged) -> bool:
-    return draw("calibrates", one.pre_label.provenance.item_digest) < _CALIBRATING
+def _calibrates(one: Judged, terms: Terms) -> bool:
+    """Whether an item is for calibrating. What belongs together calibrates or certifies together."""
+    group = None if terms.group is None else one.item.meta.get(terms.group)
+    return draw("calibrates", group or one.pre_label.provenance.item_digest) < _CALIBRATING
 
 
 def _certificates(
@@ -170,18 +175,42 @@ def _certificate(
         groups = None if groups is None else groups[may_be]
     else:
         losses[scores == _NEVER] = 0.0
+    alpha = terms.alpha
+    if terms.audits == "shown":  # what is found wrong may be so much less as they overlook
+        alpha, delta = alpha * (this.reviewers.lowest if this.reviewers else 0.0), delta / 2
+    if not len(scores) or not alpha or (terms.mode == "accepted_error" and not len(pooled)):
+        return _review_all(terms, delta, n=len(scores))
     certificate = certify(
         scores,
         losses,
         mode=terms.mode,
-        alpha=terms.alpha,
+        alpha=alpha,
         delta=delta,
-        pool_scores=pooled,
+        pool_scores=pooled if len(pooled) else None,
         start=this.starts.get(slice_),
         min_n=terms.min_n,
         groups=groups,
     )
+    certificate = replace(certificate, alpha=terms.alpha)
     return certificate if certificate.threshold > _NEVER else _of_all_that_may_be(certificate, scores, pooled)
+
+
+def _review_all(terms: Terms, delta: float, *, n: int) -> Certificate:
+    """Of a slice that nothing is known of, or whose reviewers are not known."""
+    return Certificate(
+        mode=terms.mode,
+        alpha=terms.alpha,
+        delta=delta,
+        threshold=REVIEW_ALL,
+        n=n,
+        n_accepted=0,
+        errors=0.0,
+        bound=1.0,
+        accepted_error_bound=1.0,
+        coverage=0.0,
+        labels_needed=max(zero_error_n(terms.alpha, delta) - n, 1),
+        method="clopper_pearson",
+    )
 
 
 def _of_all_that_may_be(certificate: Certificate, scores: np.ndarray, pooled: np.ndarray) -> Certificate:

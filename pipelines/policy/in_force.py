@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from typing import Protocol
 from models.types import Task
 from pipelines.calibration import Calibration
 from pipelines.errors import StoreUnavailableError
+from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.policy import Policy
 from pipelines.policy.standing import Standing
 from pipelines.policy.suspended import SuspendedPolicy
 from pipelines.policy.terms import Terms
 
+logger = logging.getLogger(__name__)
+
 _LOOK_S = 1.0  # for another policy, and for a suspension
+_PATIENCE_S = 30.0  # with a store that does not answer, before everything is reviewed: others may still reach it
 
 
 class Stands(Protocol):
@@ -40,8 +45,8 @@ class InForce:
     """The policies of all tasks: the store's, and for a task without one the configuration's thresholds.
 
     A policy that is suspended, or was certified under another guideline than the configured, sends everything to
-    humans. Who looks every second accepts for at most so long under a policy that has been suspended meanwhile; a store
-    that does not answer leaves everything as it is, as nothing can be stored then.
+    humans. Who looks every second accepts for at most so long under a policy that has been suspended meanwhile, and for
+    30 s where the store does not answer.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class InForce:
         configured: Mapping[Task, Policy],
         terms: Mapping[Task, Terms],
         pinned: Mapping[Task, Pinned] | None = None,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         """``pinned`` are policies that stay, as long as they are not suspended."""
+        self._patience_s = patience_s
         self._stands, self._configured, self._terms, self._pinned = stands, configured, terms, pinned or {}
         self._policies: dict[Task, Policy] = dict(configured)
         self._calibrations: dict[Task, Calibration] = {}
@@ -98,10 +105,24 @@ class InForce:
             await asyncio.wait([watching])
 
     async def _keep_looking(self, look_s: float) -> None:
+        clock = asyncio.get_running_loop().time
+        looked = clock()
         while True:
             await asyncio.sleep(look_s)
-            with suppress(StoreUnavailableError):
+            try:
                 await self.look()
+                looked = clock()
+            except StoreUnavailableError:
+                if clock() - looked > self._patience_s:
+                    self._suspend_all("the store does not answer, and may know of a suspension")
+            except Exception:  # an error of ours must not let a policy accept for ever
+                logger.exception("it cannot be told which policies are in force")
+                self._suspend_all("it cannot be told whether it is still in force; the service's log says why")
+
+    def _suspend_all(self, why: str) -> None:
+        for task, policy in self._policies.items():
+            if isinstance(policy, CertifiedPolicy):
+                self._policies[task] = SuspendedPolicy(policy=policy, why=why)
 
     def _may_accept(self, task: Task, standing: Standing) -> Policy:
         if standing.suspended is not None:

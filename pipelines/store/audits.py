@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,7 +80,8 @@ class Audits:
         """
         these = {"policy_id": storable(policy_id), "known": list(known), "run_id": run_id}
         async with database.reading(self._engine) as connection:
-            return [_answered(row) for row in (await connection.execute(_ANSWERED, these)).mappings()]
+            found = (await connection.execute(_ANSWERED, these)).mappings().all()
+        return await asyncio.to_thread(lambda: [_answered(row) for row in found])
 
     async def decided(self, policy_id: str, *, run_id: str | None = None) -> dict[Route, Decided]:
         """What became of a policy's decisions, by route."""

@@ -29,6 +29,7 @@ SELECT prelabels.id, prelabels.run_id, prelabels.item_id, prelabels.uncertainty,
     embeddings.model, embeddings.data,
     items.uri IS NOT NULL OR items.text IS NOT NULL OR contents.digest IS NOT NULL AS can_be_shown,
     EXISTS (SELECT FROM review_tasks AS tasks WHERE {_ANSWERING}) AS has_task,
+    EXISTS (SELECT FROM review_tasks AS tasks WHERE {_ANSWERING} AND tasks.is_blind) AS has_blind_task,
     EXISTS (SELECT FROM review_tasks AS tasks JOIN reviews ON reviews.task_id = tasks.id WHERE {_ANSWERING})
         AS is_labelled
 FROM prelabels
@@ -44,7 +45,11 @@ LIMIT {_PAGE}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A pre-label as a sample sees it; ``cost`` is 1 + its annotations, or 1 + a recording's seconds."""
+    """A pre-label as a sample sees it; ``cost`` is 1 + its annotations, or 1 + a recording's seconds.
+
+    ``has_task`` says whether its item has been, or will be, seen by a human, ``counts_if_drawn`` whether that human's
+    answer is one about this pre-label, or about no pre-label at all.
+    """
 
     prelabel_id: int
     run_id: str
@@ -53,6 +58,7 @@ class Candidate:
     group: str
     cost: float
     has_task: bool
+    counts_if_drawn: bool
     is_labelled: bool
 
 
@@ -108,6 +114,7 @@ async def read_candidates(
         InvalidRequestError: the embeddings are of several models, which cannot be compared (mixed_embeddings).
     """
     entries, vectors, hidden = dict[tuple[str, str], Candidate](), dict[tuple[str, str], tuple[str, bytes] | None](), 0
+    blind = dict[tuple[str, str], bool]()  # whether an item has a blind task, by any of its pre-labels
     arguments = {
         "task": task,
         "run_id": None if run_id is None else storable(run_id),
@@ -125,7 +132,8 @@ async def read_candidates(
                     hidden += 1
                     continue
                 key = (row["item_id"], row["digest"])
-                entries[key] = _candidate(row, entries.get(key))
+                blind[key] = row["has_blind_task"] or blind.get(key, False)
+                entries[key] = _candidate(row, entries.get(key), has_blind_answer=blind[key])
                 vectors[key] = None if row["data"] is None else (row["model"], row["data"])
     embeddings, model = _stacked(list(vectors.values()))
     return Candidates(
@@ -137,7 +145,7 @@ async def read_candidates(
     )
 
 
-def _candidate(row: Any, earlier: Candidate | None) -> Candidate:
+def _candidate(row: Any, earlier: Candidate | None, *, has_blind_answer: bool) -> Candidate:
     """A row's candidate; a human who has seen an earlier pre-label of the item has seen the item."""
     weight = row["annotations"] if row["duration_s"] is None else row["duration_s"]
     return Candidate(
@@ -148,6 +156,7 @@ def _candidate(row: Any, earlier: Candidate | None) -> Candidate:
         group=row["member_of"] or "",
         cost=1.0 + max(weight, 0.0),
         has_task=row["has_task"] or (earlier is not None and earlier.has_task),
+        counts_if_drawn=row["has_task"] or has_blind_answer,
         is_labelled=row["is_labelled"] or (earlier is not None and earlier.is_labelled),
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.types import Task
 from pipelines.policy.conditions import Conditions
-from pipelines.policy.drawing import draw
+from pipelines.policy.evenly import Member, evenly
 from pipelines.policy.evidence import Evidence, Judged
 from pipelines.store import engine as database
 from pipelines.store import rows
@@ -39,15 +39,19 @@ LEFT JOIN sample_members AS members ON members.prelabel_id = prelabels.id AND me
 WHERE prelabels.task = :task AND (decisions.uniform_rate IS NOT NULL OR members.is_uniform)
 GROUP BY 1, 2
 """  # noqa: S608
-# What people have said of these contents, by whatever model's pre-label they came to them.
+# What people have said of these contents, or are to say, by whatever model's pre-label they come to them. They come in
+# random order to what was drawn: by routing, by a sample that queued it, or by one that hid what had not been seen yet.
 _ANSWERS = f"""
 SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
     prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
-    tasks.state, tasks.is_blind, reviews.id AS review_id, reviews.annotations AS answer
+    tasks.state, tasks.queue, tasks.is_blind, reviews.id AS review_id, reviews.annotations AS answer,
+    tasks.stream = 'random' OR decisions.uniform_rate IS NOT NULL OR (tasks.is_blind AND NOT decisions.is_blind)
+        AS is_in_random_order
 FROM prelabels
+JOIN decisions ON decisions.prelabel_id = prelabels.id
 JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
 LEFT JOIN reviews ON reviews.task_id = tasks.id
-WHERE prelabels.task = :task AND tasks.state IN ('done', 'dead') AND {_DIGEST} = ANY(CAST(:digests AS text[]))
+WHERE prelabels.task = :task AND {_DIGEST} = ANY(CAST(:digests AS text[]))
     AND (CAST(:until AS timestamptz) IS NULL OR coalesce(reviews.submitted_at, :until) <= :until)
 ORDER BY prelabels.id
 """  # noqa: S608
@@ -63,6 +67,8 @@ _OTHERS = f"""
 SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
 """  # noqa: S608
 _COUNT = f"SELECT count(*) AS items, coalesce(max(id), 0) AS until FROM prelabels WHERE {_OF_MODELS}"  # noqa: S608
+
+_OVER = ("done", "dead")
 
 Content = tuple[str, str]  # an item's id and digest; a twin under another id has a draw of its own
 
@@ -92,8 +98,7 @@ class EvidenceReader:
         rates = {(row["item_id"], row["digest"]): row["rate"] for row in drawn}
         members = _latest([row for row in sample if _content(row) in rates and _is_under(row, conditions)])
         said = _by_content(answers)
-        found = [_judged(row, said.get(content, []), rates[content]) for content, row in members.items()]
-        judged = _evenly([one for one in found if one is not None], waiting=sum(one is None for one in found))
+        judged = evenly([_member(row, said.get(content, []), rates[content]) for content, row in members.items()])
         return Evidence(
             judged=judged,
             pending=len(members) - len(judged),
@@ -111,8 +116,8 @@ class EvidenceReader:
             digests = list({row["provenance"]["item_digest"] for row in members})
             then = {"task": stored.policy.task, "until": stored.created_at, "digests": digests}
             said = _by_content((await connection.execute(text(_ANSWERS), then)).mappings().all())
-        found = (_judged(row, said.get(_content(row), []), 1.0) for row in members)
-        return [one for one in found if one is not None]
+        found = (_member(row, said.get(_content(row), []), 1.0) for row in members)
+        return [one.judged or one.unanswered for one in found]
 
 
 def _is_under(row: Row, conditions: Conditions) -> bool:
@@ -135,41 +140,31 @@ def _by_content(answers: Sequence[Row]) -> dict[Content, list[Row]]:
     return by_content
 
 
-def _judged(row: Row, said: Sequence[Row], rate: float) -> Judged | None:
-    """What is said of a member; None while it waits.
+def _member(row: Row, said: Sequence[Row], rate: float) -> Member:
+    """A member of the sample with what is said of it.
 
-    A blind task that is still pending waits by a random priority, so it is missing at random. One that was set aside is
-    not, and has no answer for good.
+    A task that was set aside has no answer for good. An answer that was given with the pre-label in sight counts if
+    these models had made that.
     """
-    over = [one for one in said if one["is_blind"] or _is_same_model(one, row)]
-    if not over:
-        return None
-    best = min(over, key=lambda one: (one["answer"] is None, not one["is_blind"]))  # a blind answer is worth most
-    return Judged(
+    over = [one for one in said if one["state"] in _OVER and (one["is_blind"] or _is_same_model(one, row))]
+    waits = [one for one in said if one["state"] not in _OVER and one["prelabel_id"] == row["prelabel_id"]]
+    best = min(over, key=lambda one: (one["answer"] is None, not one["is_blind"]), default=None)
+    judged = Judged(
         prelabel_id=row["prelabel_id"],
         item=rows.item(row),
         pre_label=rows.pre_label(row),
-        answer=None if best["answer"] is None else rows.ANNOTATIONS.validate_python(best["answer"]),
-        is_shown=not best["is_blind"],
+        answer=None if best is None or best["answer"] is None else rows.ANNOTATIONS.validate_python(best["answer"]),
+        is_shown=best is not None and not best["is_blind"],
         rate=rate,
-        answered_for=best["prelabel_id"],
-        review_id=best["review_id"],
+        answered_for=None if best is None else best["prelabel_id"],
+        review_id=None if best is None else best["review_id"],
     )
-
-
-def _evenly(judged: Sequence[Judged], *, waiting: int) -> list[Judged]:
-    """What may be used while other members wait.
-
-    Whoever had been reviewed with the pre-label in sight before the sample was drawn had scored low; those that wait
-    had been accepted. To use all of the former and a part of the latter would make accepted items rarer, and with them
-    their errors. So as large a part is used of the former, at random.
-    """
-    shown = [one for one in judged if one.is_shown]
-    blind = [one for one in judged if not one.is_shown]
-    if not waiting or not shown:
-        return list(judged)
-    shown.sort(key=lambda one: draw("evenly", one.item.id, one.pre_label.provenance.item_digest))
-    return [*blind, *shown[: len(shown) * len(blind) // (len(blind) + waiting)]]
+    return Member(
+        judged=None if best is None else judged,
+        unanswered=judged,
+        queue=best["queue"] if best is not None else waits[0]["queue"] if waits else "",
+        is_in_random_order=best is not None and best["is_in_random_order"],
+    )
 
 
 def _is_same_model(answer: Row, row: Row) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import RowMapping, text
@@ -46,17 +47,18 @@ class Periods:
         """Up to 2,000 of the items that there were when the policy was fitted, at random."""
         conditions = stored.policy.conditions
         these = {"task": stored.policy.task, "first_model": conditions.chain[0], "until": stored.evidence["until"]}
-        found = [_past(row) for row in await self._read(_BEFORE, these)]
+        found = await self._read(_BEFORE, these)
         return [one for one in found if conditions.broken_by(one.item, one.pre_label.provenance, source=None) is None]
 
     async def since(self, stored: StoredPolicy) -> Sequence[PastItem]:
         """The last 2,000 items that the policy has decided about after it was fitted."""
         these = {"policy_id": stored.policy.id, "until": stored.evidence["until"]}
-        return [_past(row) for row in await self._read(_SINCE, these)]
+        return await self._read(_SINCE, these)
 
-    async def _read(self, query: str, these: dict[str, str | int]) -> Sequence[RowMapping]:
+    async def _read(self, query: str, these: dict[str, str | int]) -> list[PastItem]:
         async with database.reading(self._engine) as connection:
-            return (await connection.execute(text(query), these)).mappings().all()
+            found = (await connection.execute(text(query), these)).mappings().all()
+        return await asyncio.to_thread(lambda: [_past(row) for row in found])
 
 
 def _past(row: RowMapping) -> PastItem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import text
@@ -21,9 +21,13 @@ ORDER BY id DESC LIMIT :recent
 
 
 async def placed(
-    connection: AsyncConnection, tasks: Sequence[Row], draws: Mapping[int, float | str | None]
+    connection: AsyncConnection,
+    tasks: Sequence[Row],
+    draws: Mapping[int, float | str | None],
+    *,
+    drawn: Collection[int] = (),
 ) -> list[Row]:
-    """The tasks in their order, each blind one with a priority that tells nothing about its pre-label.
+    """The tasks in their order, each blind or drawn one with a priority that tells nothing about its pre-label.
 
     It is spread over the priorities of the last thousand tasks of its queue whose pre-labels are shown, those that are
     stored with it among them.
@@ -31,13 +35,14 @@ async def placed(
     Args:
         tasks: rows of review_tasks.
         draws: the draws of their decisions, by the ids of the pre-labels; no reviewer knows them.
+        drawn: the pre-labels of the random sample: those of them that wait must be missing at random.
     """
-    shown = {
-        queue: await _priorities(connection, queue, tasks) for queue in {t["queue"] for t in tasks if t["is_blind"]}
-    }
+    spread = {task["prelabel_id"] for task in tasks if task["is_blind"] or task["prelabel_id"] in drawn}
+    queues = {task["queue"] for task in tasks if task["prelabel_id"] in spread}
+    shown = {queue: await _priorities(connection, queue, tasks) for queue in queues}
     return [
         task | {"priority": place(_uniform(task["prelabel_id"], draws.get(task["prelabel_id"])), shown[task["queue"]])}
-        if task["is_blind"]
+        if task["prelabel_id"] in spread
         else task
         for task in tasks
     ]

@@ -46,6 +46,22 @@ WHERE policy_id = :policy_id AND action = 'suspended' AND NOT EXISTS (
 ORDER BY id LIMIT 1
 """)
 
+_ACCEPTING = text("""
+SELECT policies.id FROM policies
+WHERE EXISTS (SELECT FROM policy_events WHERE policy_id = policies.id AND action = 'activated') AND NOT EXISTS (
+    SELECT FROM policy_events AS event
+    WHERE policy_id = policies.id AND action = 'suspended' AND NOT EXISTS (
+        SELECT FROM policy_events WHERE policy_id = event.policy_id AND action = 'activated' AND id > event.id
+    )
+) AND (
+    policies.id = (
+        SELECT policy_id FROM policy_events
+        WHERE task = policies.task AND action IN ('activated', 'retired') ORDER BY id DESC LIMIT 1
+    )
+    OR EXISTS (SELECT FROM runs WHERE fingerprint ->> 'policy' = policies.id AND status IN ('queued', 'running'))
+)
+ORDER BY policies.id
+""")
 _BROKEN = text("""
 SELECT reason FROM policy_events WHERE policy_id = :policy_id AND action = 'suspended' AND actor = :actor LIMIT 1
 """)
@@ -148,6 +164,13 @@ class Policies:
             return {
                 row["task"]: await _standing(connection, row["policy_id"], suspended=row["suspended"]) for row in found
             }
+
+    async def accepting(self) -> list[CertifiedPolicy]:
+        """The policies that may accept items: those in force, and those that unfinished runs began with."""
+        async with database.reading(self._engine) as connection:
+            found = await connection.execute(_ACCEPTING)
+            standings = [await _standing(connection, row.id, suspended=None) for row in found]
+        return [standing.policy for standing in standings]
 
     async def standing(self, policy_id: str) -> Standing | None:
         """A policy as it stands, whatever is in force by now; None where the store has none of this id."""

@@ -148,4 +148,5 @@ async def _insert_labelled(connection: AsyncConnection, row_sets: Sequence[RowSe
     await execute(connection, _EMBEDDINGS, (id_ | entry.embedding for id_, entry in stored if entry.embedding))
     to_review = [id_ | entry.review_task for id_, entry in stored if entry.review_task]
     draws = {id_["prelabel_id"]: entry.decision["draw"] for id_, entry in stored}
-    await execute(connection, _REVIEW_TASKS, await placed(connection, to_review, draws))
+    drawn = {id_["prelabel_id"] for id_, entry in stored if entry.decision["uniform_rate"] is not None}
+    await execute(connection, _REVIEW_TASKS, await placed(connection, to_review, draws, drawn=drawn))

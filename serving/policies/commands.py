@@ -130,12 +130,12 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
                 f"about {error.error:.2%} of {of} items are wrong ({error.low:.2%} to {error.high:.2%}, for display)",
                 highlight=False,
             )
-    remaining = report.remaining
-    screen.print(
-        f"of the {remaining.n_accepted} accepted items at most {remaining.residual_errors} are still wrong "
-        f"({remaining.residual_error_bound:.2%}), with {1.0 - remaining.delta:.0%} confidence",
-        highlight=False,
-    )
+    if (remaining := report.remaining) is not None:
+        screen.print(
+            f"of the {remaining.n_accepted} accepted items at most {remaining.residual_errors} are still wrong "
+            f"({remaining.residual_error_bound:.2%}), with {1.0 - remaining.delta:.0%} confidence",
+            highlight=False,
+        )
     if drift:
         screen.print("\nagainst what it was certified on:")
         print_rows([_drift_line(one) for one in drift])

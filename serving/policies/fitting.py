@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 
 from models.errors import ConfigError
 from models.types import Task
+from pipelines.audit import reviewer_sensitivity
 from pipelines.errors import NotFoundError
-from pipelines.policy.evidence import Evidence
 from pipelines.policy.fit import Fit, Fitted, fit
 from pipelines.policy.terms import Terms
 from pipelines.store.evidence import EvidenceReader
+from pipelines.store.ledger import Ledger
 from pipelines.store.policies import Policies, StoredPolicy
 from pipelines.store.store import Store
 from serving.policies.conditions import conditions_of
@@ -28,7 +29,7 @@ async def fit_policy(
 
     Args:
         run_id: look at this run alone.
-        keep: keep the calibration of the last round, so that its threshold can be gone on from.
+        keep: keep the calibration of the last round.
 
     Raises:
         ConfigError: there is no pre-label by the configured models.
@@ -50,26 +51,23 @@ async def fit_policy(
         seed=secrets.token_hex(16),
         now=datetime.now(UTC),
     )
+    if terms.audits == "shown":
+        seen = await Ledger(store).sensitivity(queue=terms.queue)
+        this = replace(this, reviewers=reviewer_sensitivity(seen.caught, seen.planted, delta=terms.delta / 2))
     if keep:
-        evidence, this = _kept(evidence, this, await policies.list(task=task))
+        this = _kept(this, await policies.list(task=task))
     fitted = await asyncio.to_thread(fit, evidence, this)
     await policies.add(fitted)
     return fitted
 
 
-def _kept(evidence: Evidence, this: Fit, earlier: Sequence[StoredPolicy]) -> tuple[Evidence, Fit]:
+def _kept(this: Fit, earlier: Sequence[StoredPolicy]) -> Fit:
     """What to fit with, if the calibration of the last round stays.
 
-    Its threshold may be gone on from by labels that it was not chosen with; that is done where these are at least half
-    of all, which says nothing about what they are.
+    Its threshold is no start for another walk: it was chosen by answers that are in this sample, too.
     """
-    last = next((one for one in earlier if one.calibration is not None), None)
-    if last is None or last.calibration is None:
-        raise NotFoundError(message=f"no calibration for {this.task} to keep; fit one first")
-    calibrated_on = frozenset(last.evidence["calibrated_on"])
-    this = replace(this, calibration=last.calibration, calibrated_on=calibrated_on)
-    new = [one for one in evidence.judged if one.prelabel_id not in calibrated_on | set(last.evidence["certified_on"])]
-    if 2 * len(new) < len(evidence.judged):
-        return evidence, this
-    starts = {name: one.threshold for name, one in last.policy.certificates.items() if one.is_certified}
-    return replace(evidence, judged=new), replace(this, starts=starts)
+    conditions = this.conditions
+    last = next((one.calibration for one in earlier if one.calibration is not None), None)
+    if last is None or not last.applies_to(conditions.chain, conditions.config_digest):
+        raise NotFoundError(message=f"no calibration of the configured models for {this.task} to keep; fit one first")
+    return replace(this, calibration=last)

@@ -58,5 +58,7 @@ def report_view(report: AuditReport) -> dict[str, Any]:
     remaining = report.remaining
     return asdict(report) | {
         "summary": report.verdict.summary(),
-        "remaining": asdict(remaining) | {"residual_error_bound": remaining.residual_error_bound},
+        "remaining": None
+        if remaining is None
+        else asdict(remaining) | {"residual_error_bound": remaining.residual_error_bound},
     }

@@ -126,7 +126,7 @@ async def test_an_item_comes_out_with_scores_a_decision_and_its_origin() -> None
     )
     assert outcome.decision.route == "accept"
     assert outcome.pre_label.provenance.item_digest == hashlib.sha256(b"a.jpg").hexdigest()
-    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder",)
+    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder.c",)
     assert outcome.pre_label.provenance.created_at == NOW
 
 
@@ -156,7 +156,7 @@ async def test_without_boxes_the_segmenter_is_not_asked() -> None:
     assert [model for model, _ in scripted.asked] == ["finder"]
     assert outcome.pre_label.prediction.status == "nothing_found"
     assert outcome.pre_label.provenance.model == "finder"
-    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder",)
+    assert outcome.pre_label.provenance.chain == ("finder@1:finderfinder.c",)
     assert outcome.decision.route == "review"
 
 
@@ -168,7 +168,7 @@ async def test_boxes_of_the_caller_stand_in_for_the_detector_which_is_not_named(
     outcome = labelled(await pre_label(replace(request, item=replace(request.item, prompts=prompts)), a_flow(scripted)))
 
     assert [model for model, _ in scripted.asked] == ["outliner"]
-    assert outcome.pre_label.provenance.chain == ("outliner@1:outlineroutl",)
+    assert outcome.pre_label.provenance.chain == ("outliner@1:outlineroutl.c",)
 
 
 async def test_outcomes_keep_the_order_and_one_failure_costs_nothing_else() -> None:
@@ -388,7 +388,7 @@ async def test_the_store_is_told_by_when_to_begin() -> None:
     assert whenever is None
 
 
-def a_calibration(*, chain: tuple[str, ...] = ("finder@1:finderfinder",)) -> Calibration:
+def a_calibration(*, chain: tuple[str, ...] = ("finder@1:finderfinder.c",)) -> Calibration:
     """Every label is right half as often as its score says, and so is every item."""
     rng = np.random.default_rng(1)
     scores = rng.uniform(0.01, 0.99, 400)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from models.types import Annotation
+from pipelines.errors import StoreUnavailableError
 from pipelines.policy.certified import CertifiedPolicy
 from pipelines.policy.terms import Terms
 from pipelines.review import ReviewQueue
+from pipelines.store.drops import Drops
 from pipelines.store.policies import AUDITS, DRIFT, Policies
 from pipelines.store.store import Store
 from pipelines.types import Labelled
@@ -176,3 +178,70 @@ async def test_a_drift_that_is_only_shown_leaves_the_policy_in_force(
     assert suspended == []
     assert {one.what for one in drift if one.is_significant} == {"scores", "accepted"}
     assert (drift[0].reference_n, drift[0].current_n) == (600, 600)
+
+
+async def test_however_many_audits_are_wrong_the_policy_is_suspended(
+    store: Store, run_id: str, policies: Policies
+) -> None:
+    """The evidence of three hundred is no float any more."""
+    policy = await an_active_policy(policies)
+    await answered(store, run_id, policy, right=0, wrong=300)
+
+    assert await Watch(store).look() == [policy.id]
+    assert (await Watch(store).report(policy)).verdict.is_broken
+
+
+async def test_a_store_that_is_away_for_a_moment_only_puts_a_suspension_off(
+    store: Store, run_id: str, policies: Policies
+) -> None:
+    policy, watch = await an_active_policy(policies), Watch(store)
+    await answered(store, run_id, policy, right=0, wrong=12)
+    suspend, watch._policies.suspend = watch._policies.suspend, _is_away
+
+    with pytest.raises(StoreUnavailableError):
+        await watch.look()
+    watch._policies.suspend = suspend
+
+    assert await watch.look() == [policy.id]
+
+
+async def _is_away(*_: object, **__: object) -> bool:
+    raise StoreUnavailableError
+
+
+async def test_a_superseded_policy_is_watched_as_long_as_a_run_goes_on_with_it(
+    store: Store, run_id: str, policies: Policies
+) -> None:
+    old = await an_active_policy(policies)
+    await Drops(store).begin("drop", name="drop", task="ner", source={}, fingerprint={"policy": old.id})
+    await answered(store, run_id, old, right=0, wrong=12)
+    await an_active_policy(policies, seed="newer", round=2)
+
+    suspended = await Watch(store).look()
+
+    assert suspended == [old.id]
+    standing = await policies.standing(old.id)
+    assert standing is not None and standing.suspended is not None
+
+
+async def test_one_policy_that_cannot_be_looked_at_does_not_keep_another_from_it(
+    store: Store, run_id: str, policies: Policies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, watch = await an_active_policy(policies), Watch(store)
+    await answered(store, run_id, policy, right=0, wrong=12)
+    broken = replace(policy, seed="broken")
+
+    async def both() -> list[CertifiedPolicy]:
+        return [broken, policy]
+
+    answers = watch._audits.answered
+
+    async def fails_for_one(policy_id: str, **rest: object):
+        if policy_id == broken.id:
+            raise ValueError("told to fail")
+        return await answers(policy_id, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(watch._policies, "accepting", both)
+    monkeypatch.setattr(watch._audits, "answered", fails_for_one)
+
+    assert await watch.look() == [policy.id]

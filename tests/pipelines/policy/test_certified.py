@@ -83,7 +83,10 @@ def test_an_item_is_drawn_alike_whenever_it_comes_and_otherwise_under_another_se
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"chain": ("tagger@2:cccccccccccc",)}, "the models are tagger@2:cccccccccccc, and were tagger@1"),
+        (
+            {"chain": ("tagger@2:cccccccccccc",)},
+            "the models and their configurations are tagger@2:cccccccccccc, and were tagger@1",
+        ),
         ({"config_digest": "other"}, "the configuration of model 'tagger' has changed"),
         ({"rules_digest": "other"}, "the sanity rules have changed"),
         ({"ontology_digest": "other"}, "the ontology has changed"),

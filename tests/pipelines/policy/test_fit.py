@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipelines.audit import reviewer_sensitivity
 from pipelines.policy.evidence import Evidence
 from pipelines.policy.fit import Fit, Fitted, fit
 from pipelines.policy.scoring import score, scored_again
@@ -118,6 +119,51 @@ def test_groups_count_as_one_label_each() -> None:
     one = fitted(evidence, terms=replace(TERMS, group="video", min_n=10))
 
     assert one.policy.certificates[""].n <= 100
+
+
+def test_a_kept_calibration_certifies_on_none_of_what_it_was_fitted_to() -> None:
+    """Also where the same items have been labelled again since, under other numbers."""
+    evidence = some_evidence(600, rng=np.random.default_rng(11))
+    first = fitted(evidence)
+    again = replace(evidence, judged=[replace(one, prelabel_id=one.prelabel_id + 10_000) for one in evidence.judged])
+
+    kept = fitted(again, round=2, calibration=first.calibration)
+
+    assert kept.policy.calibration_id == first.policy.calibration_id
+    assert {number - 10_000 for number in kept.certified_on} == set(first.certified_on)
+
+
+def test_what_belongs_together_calibrates_or_certifies_together() -> None:
+    evidence = some_evidence(600, rng=np.random.default_rng(12), meta=[{"video": str(n)} for n in range(60)])
+
+    one = fitted(evidence, terms=replace(TERMS, group="video", min_n=10))
+
+    video = {judged.prelabel_id: judged.item.meta["video"] for judged in evidence.judged}
+    assert one.calibrated_on
+    assert not {video[number] for number in one.calibrated_on} & {video[number] for number in one.certified_on}
+
+
+def test_reviewers_who_see_and_overlook_errors_make_the_certificate_stricter() -> None:
+    evidence = some_evidence(1_500, rng=np.random.default_rng(13))
+    shown = replace(TERMS, audits="shown")
+
+    unknown = fitted(evidence, terms=shown)
+    half = fitted(evidence, terms=shown, reviewers=reviewer_sensitivity(60, 100, delta=0.05))
+
+    assert not unknown.policy.certificates[""].is_certified
+    assert half.policy.certificates[""].coverage < fitted(evidence).policy.certificates[""].coverage
+    assert half.policy.certificates[""].bound <= 0.05 * 0.6
+
+
+def test_a_slice_without_a_pool_is_reviewed_and_costs_the_others_nothing() -> None:
+    evidence = some_evidence(1_000, rng=np.random.default_rng(14), meta=[{"source": "a"}, {"source": "b"}])
+    pool = [(item, pre_label) for item, pre_label in evidence.pool if item.meta["source"] == "a"]
+    terms = replace(TERMS, mode="accepted_error", slices=("source",))
+
+    one = fitted(replace(evidence, pool=pool), terms=terms)
+
+    assert not one.policy.certificates["source=b"].is_certified
+    assert one.policy.certificates["source=a"].n > 100
 
 
 @pytest.mark.parametrize("trials", [25, pytest.param(400, marks=pytest.mark.statistics)])

@@ -137,3 +137,34 @@ async def test_it_keeps_looking_and_outlives_a_store_that_is_away_for_a_moment()
                 await asyncio.sleep(0.01)
 
     assert while_away == STANDING.policy
+
+
+async def test_who_cannot_tell_what_is_in_force_accepts_nothing() -> None:
+    stands = Stands(ner=STANDING)
+
+    async def breaks() -> Mapping[Task, Standing]:
+        raise ValueError("told to fail")
+
+    async with an_in_force(stands).looking(look_s=0.01) as force:
+        stands.in_force = breaks  # type: ignore[method-assign]
+        async with asyncio.timeout(5.0):
+            while not isinstance(force.policies["ner"], SuspendedPolicy):  # noqa: ASYNC110 - nothing tells of a look
+                await asyncio.sleep(0.01)
+
+
+async def test_who_has_not_reached_the_store_for_long_accepts_nothing() -> None:
+    stands = Stands(ner=STANDING)
+    force = InForce(stands, configured={"ner": CONFIGURED}, terms={}, patience_s=0.05)
+
+    async with force.looking(look_s=0.01):
+        before = force.policies["ner"]
+        stands.is_away = True
+        async with asyncio.timeout(5.0):
+            while not isinstance(force.policies["ner"], SuspendedPolicy):  # noqa: ASYNC110 - nothing tells of a look
+                await asyncio.sleep(0.01)
+        stands.is_away = False
+        async with asyncio.timeout(5.0):
+            while force.policies["ner"] != STANDING.policy:  # noqa: ASYNC110 - nothing tells of a look
+                await asyncio.sleep(0.01)
+
+    assert before == STANDING.policy

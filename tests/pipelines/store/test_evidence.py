@@ -85,13 +85,13 @@ async def test_the_sample_has_accepted_and_rejected_items_alike(store: Store, ru
 
 
 async def test_a_task_that_nobody_could_answer_is_in_the_sample_without_an_answer(store: Store, run_id: str) -> None:
-    await routed(store, run_id, 10, policy=a_policy(terms=replace(HALF, audit_rate=1.0)))
+    await routed(store, run_id, 40, policy=a_policy(terms=replace(HALF, audit_rate=1.0)))
     async with store.engine.begin() as connection:
         await connection.execute(text("UPDATE review_tasks SET state = 'dead' WHERE id % 2 = 0"))
 
     found = await evidence(store)
 
-    assert [one.answer for one in found.judged] == [None] * 5 and found.pending == 5
+    assert [one.answer for one in found.judged] == [None] * 20 and found.pending == 20
 
 
 async def test_pre_labels_under_other_conditions_are_no_evidence(store: Store, run_id: str) -> None:
@@ -177,3 +177,47 @@ async def test_a_drop_that_was_labelled_twice_is_not_twice_the_evidence(
 
     assert len(both.judged) == len(one_run.judged)
     assert (both.population, one_run.population) == (60, 30)
+
+
+async def test_answers_from_before_the_draw_do_not_certify_what_nobody_has_looked_at(store: Store, run_id: str) -> None:
+    """Items from scratch, which all scored low, are blind; answered in the ordinary course they say nothing of others."""
+    hides = a_policy(terms=replace(NOTHING_DRAWN.terms, scratch={"sentence": 0.5}))
+    outcomes = await routed(store, run_id, 80, policy=hides)
+    await answer(store, 1_000)
+    await draw(store, SampleRequest(task="ner", strategy="random", budget=80), queues={"ner": "texts"})
+
+    before, answered = await evidence(store), await answer(store, 1_000)
+    after = await evidence(store)
+
+    assert {one.decision.route for one in outcomes} == {"accept", "scratch"} and answered == 40
+    assert (len(before.judged), before.pending) == (0, 80)
+    assert (len(after.judged), after.pending) == (80, 0)
+
+
+async def test_what_people_saw_under_an_older_model_is_reviewed_again_for_the_sample(
+    store: Store, run_id: str, other_run: str
+) -> None:
+    await routed(store, run_id, 60, policy=NOTHING_DRAWN)
+    seen = await answer(store, 1_000)  # those that scored low, with the pre-label in sight
+    await routed(store, other_run, 60, policy=replace(NOTHING_DRAWN, conditions=NEWER), conditions=NEWER)
+    async with store.engine.begin() as connection:  # the newer model is sure of all of them
+        await connection.execute(text("DELETE FROM review_tasks WHERE state = 'pending'"))
+
+    await draw(store, SampleRequest(task="ner", strategy="random", budget=60), queues={"ner": "texts"})
+    again = await answer(store, 1_000)
+    found = await evidence(store, NEWER)
+
+    assert (seen, again) == (30, 60)
+    assert (len(found.judged), found.pending) == (60, 0)
+    assert not any(one.is_shown for one in found.judged)
+
+
+async def test_shown_members_of_the_sample_come_in_random_order_too(store: Store, run_id: str) -> None:
+    await routed(store, run_id, 80, policy=a_policy(terms=replace(HALF, audit_rate=1.0, audits="shown")))
+    await answer(store, 40)
+
+    found = await evidence(store)
+
+    high = [one for one in found.judged if one.pre_label.prediction.signals["sentence"] > 0.5]
+    assert len(found.judged) == 40 and all(one.is_shown for one in found.judged)
+    assert 10 <= len(high) <= 30  # of as many as there are others; by their uncertainty they would be the last
