@@ -69,14 +69,17 @@ class Watch:
             lambda: audit_report(policy, items, routes, set_aside=set_aside, reviewers=reviewers)
         )
 
-    async def drift(self, policy_id: str, *, level: float = _DRIFT_LEVEL) -> list[Drift]:
-        """How the items that a policy decides about differ from those it was certified on, the most surprising first.
+    async def drift(self, policy_id: str, *, level: float = _DRIFT_LEVEL, first: int | None = None) -> list[Drift]:
+        """How the items that a policy decides about differ from those before its fit, the most surprising first.
+
+        Args:
+            first: look at so many of its items and no later ones; None for all.
 
         Raises:
             NotFoundError: there is no such policy.
         """
         stored = await self._policies.get(policy_id)
-        before, now = await self._periods.certified_on(stored), await self._periods.since(stored)
+        before, now = await self._periods.before(stored), await self._periods.since(stored, first=first)
 
         def compare() -> list[Drift]:
             described = (period(items, stored.policy, stored.calibration) for items in (before, now))
@@ -124,7 +127,8 @@ class Watch:
     async def _suspend_if_drifted(self, policy: CertifiedPolicy) -> bool:
         """Look each time that 500 items more have been decided about.
 
-        The k-th look spends 6 / (π k)² of the level, so that all of them together err with that probability at most.
+        The k-th look spends 6 / (π k)² of the level, so that all of them together err with that probability at most. It
+        is about the first 500 k items, so that another process, or this one after a restart, finds the same.
         """
         now = asyncio.get_running_loop().time()
         if policy.terms.drift == "show" or now < self._count_again.get(policy.id, now):
@@ -135,7 +139,8 @@ class Watch:
         if looks == self._looked_for_drift.get(policy.id, 0):
             return False
         level = _DRIFT_LEVEL * 6.0 / (math.pi * looks) ** 2
-        found = [one for one in await self.drift(policy.id, level=level) if one.is_significant]
+        drift = await self.drift(policy.id, level=level, first=looks * _DRIFT_ITEMS)
+        found = [one for one in drift if one.is_significant]
         if not found:
             self._looked_for_drift[policy.id] = looks
             return False

@@ -15,6 +15,8 @@ from serving.correction_group import CorrectionGroup, slice_named
 from serving.drops.commands import with_store
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, task_named
 
+_MOST_ERRORS = 2  # kinds; --json has all, and how many annotations were edited, rejected and added
+
 
 def corrections(
     by: Annotated[str | None, typer.Option(help=f"One of: {', '.join(GROUPINGS)}.", show_default=False)] = None,
@@ -67,9 +69,8 @@ def _row(totals: Totals, by: str | None) -> Mapping[str, object]:
         "shown": totals.shown,
         "labels\nkept": _percent(totals.acceptance_rate),
         "items\nkept": _percent(totals.untouched_rate),
-        "edited/\nrejected/\nadded": f"{totals.edited}/{totals.rejected}/{totals.added}",
-        "cost/\ntook (s)": f"{_number(totals.cost)}/{_number(totals.seconds)}",
-        "mostly": f"{most[0][0]} ({most[0][1]})" if most else "",
+        "took (s)": _number(totals.seconds),
+        "mostly": ", ".join(f"{name} {count}" for name, count in most[:_MOST_ERRORS]),
     }
 
 
@@ -78,4 +79,4 @@ def _percent(rate: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.1f}"
+    return "" if value is None else f"{value:.1f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -191,7 +192,10 @@ def _certificate(
         min_n=terms.min_n,
         groups=groups,
     )
-    certificate = replace(certificate, alpha=terms.alpha)
+    missing = certificate.labels_needed
+    if missing is not None and calibration is not None:
+        missing = math.ceil(missing / (1.0 - _CALIBRATING))  # as the others will calibrate
+    certificate = replace(certificate, alpha=terms.alpha, labels_needed=missing)
     return certificate if certificate.threshold > _NEVER else _of_all_that_may_be(certificate, scores, pooled)
 
 

@@ -1,4 +1,4 @@
-"""Describes the items that a policy was certified on and those that it decides about now, to be compared."""
+"""Describes the items that there were when a policy was fitted and those that it decides about now, to be compared."""
 
 from __future__ import annotations
 

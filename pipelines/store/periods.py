@@ -1,4 +1,4 @@
-"""Reads the items that a policy was certified on, and those that it has decided about since."""
+"""Reads the items that there were when a policy was fitted, and those that it has decided about since."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from pipelines.store.store import Store
 
 _MOST = 2_000  # items of each: enough to see a difference of some percent
 
+# Of the random sample alone: what a policy sends to people takes them more than what it accepts, whatever has changed.
 _COST = """
 LEFT JOIN LATERAL (
     SELECT cost FROM corrections
-    WHERE corrections.prelabel_id = prelabels.id AND stream <> 'seeded' ORDER BY review_id LIMIT 1
+    WHERE corrections.prelabel_id = prelabels.id AND stream <> 'seeded' AND (
+        decisions.uniform_rate IS NOT NULL
+        OR EXISTS (SELECT FROM sample_members WHERE prelabel_id = prelabels.id AND is_uniform)
+    )
+    ORDER BY review_id LIMIT 1
 ) AS corrected ON true
 """
 _BEFORE = f"""
 SELECT {PRE_LABEL_AND_ITEM}, corrected.cost, NULL AS route
-FROM prelabels JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id {_COST}
+FROM prelabels JOIN decisions ON decisions.prelabel_id = prelabels.id
+JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id {_COST}
 WHERE prelabels.task = :task AND prelabels.provenance -> 'chain' ->> 0 = :first_model AND prelabels.id <= :until
 ORDER BY md5(prelabels.id::text) LIMIT {_MOST}
 """  # noqa: S608
@@ -32,9 +38,15 @@ _SINCE = f"""
 SELECT {PRE_LABEL_AND_ITEM}, corrected.cost, decisions.route
 FROM decisions JOIN prelabels ON prelabels.id = decisions.prelabel_id
 JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id {_COST}
-WHERE decisions.policy_id = :policy_id AND prelabels.id > :until
-ORDER BY prelabels.id DESC LIMIT {_MOST}
+WHERE prelabels.id IN (
+    SELECT prelabel_id FROM (
+        SELECT prelabel_id FROM decisions WHERE policy_id = :policy_id AND prelabel_id > :until
+        ORDER BY prelabel_id LIMIT CAST(:first AS bigint)
+    ) AS first ORDER BY prelabel_id DESC LIMIT {_MOST}
+)
 """  # noqa: S608
+
+_These = dict[str, str | int | None]
 
 
 class Periods:
@@ -43,19 +55,27 @@ class Periods:
     def __init__(self, store: Store) -> None:
         self._engine = store.engine
 
-    async def certified_on(self, stored: StoredPolicy) -> Sequence[PastItem]:
+    async def before(self, stored: StoredPolicy) -> Sequence[PastItem]:
         """Up to 2,000 of the items that there were when the policy was fitted, at random."""
         conditions = stored.policy.conditions
-        these = {"task": stored.policy.task, "first_model": conditions.chain[0], "until": stored.evidence["until"]}
-        found = await self._read(_BEFORE, these)
+        these: _These = {
+            "task": stored.policy.task,
+            "first_model": conditions.chain[0],
+            "until": stored.evidence["until"],
+        }
+        found = await self._read(_BEFORE, these | {"until": stored.evidence["until"]})
         return [one for one in found if conditions.broken_by(one.item, one.pre_label.provenance, source=None) is None]
 
-    async def since(self, stored: StoredPolicy) -> Sequence[PastItem]:
-        """The last 2,000 items that the policy has decided about after it was fitted."""
-        these = {"policy_id": stored.policy.id, "until": stored.evidence["until"]}
-        return await self._read(_SINCE, these)
+    async def since(self, stored: StoredPolicy, *, first: int | None = None) -> Sequence[PastItem]:
+        """The last 2,000 items that the policy has decided about after its fit; of the ``first`` so many, or of all."""
+        these: _These = {
+            "policy_id": stored.policy.id,
+            "until": stored.evidence["until"],
+            "first": first,
+        }
+        return await self._read(_SINCE, these | {"until": stored.evidence["until"]})
 
-    async def _read(self, query: str, these: dict[str, str | int]) -> list[PastItem]:
+    async def _read(self, query: str, these: _These) -> list[PastItem]:
         async with database.reading(self._engine) as connection:
             found = (await connection.execute(text(query), these)).mappings().all()
         return await asyncio.to_thread(lambda: [_past(row) for row in found])

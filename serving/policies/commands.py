@@ -37,6 +37,8 @@ policy_app = typer.Typer(
     no_args_is_help=True, help="Policies that accept items without a human, under a certificate on the error."
 )
 
+_WHOSE = {"dataset_error": "all", "accepted_error": "accepted"}  # items are wrong at most so often
+
 T = TypeVar("T")
 TaskName = Annotated[str, typer.Option("--task", help="detection, segmentation, ner or speech.", show_default=False)]
 PolicyId = Annotated[
@@ -112,6 +114,8 @@ def simulate_command(
         return
     screen.print(simulation.summary(), highlight=False)
     print_rows([{"route": route, "items": count} for route, count in sorted(simulation.routes.items())])
+    if not simulation.judged:
+        note = "no random item has been answered yet: 'prelabel sample RUN --strategy random' draws some"
     if note:
         screen.print(f"[dim]{note}[/]", highlight=False)
 
@@ -123,11 +127,15 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
     if as_json:
         print_json(report_view(report) | {"drift": [asdict(one) for one in drift], "suspended": suspended})
         return
-    screen.print(report.verdict.summary(), highlight=False)
+    if not report.verdict.n_audited:
+        screen.print("no audit of this policy has been answered yet", highlight=False)
+        report = replace(report, accepted_error=None, dataset_error=None, remaining=None)
+    else:
+        screen.print(report.verdict.summary(), highlight=False)
     for error, of in ((report.accepted_error, "the accepted"), (report.dataset_error, "all")):
         if error is not None:
             screen.print(
-                f"about {error.error:.2%} of {of} items are wrong ({error.low:.2%} to {error.high:.2%}, for display)",
+                f"about {error.error:.2%} of {of} items are wrong ({error.low:.2%} to {error.high:.2%}, an estimate)",
                 highlight=False,
             )
     if (remaining := report.remaining) is not None:
@@ -137,7 +145,7 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
             highlight=False,
         )
     if drift:
-        screen.print("\nagainst what it was certified on:")
+        screen.print("\nitems since the fit, against those before:")
         print_rows([_drift_line(one) for one in drift])
     if suspended:
         notes.print(f"[bold red]{policy_id} is suspended[/]: everything goes to people")
@@ -230,8 +238,15 @@ async def _report(store: Store, policy_id: str, out: Path) -> None:
 @policy_app.command()
 def activate(policy_id: PolicyId, reason: Reason = "activated", config: Config = None) -> None:
     """Put a policy in force for its task, within a second and for every process on this store."""
-    with_store(config, lambda store: Policies(store).activate(policy_id, actor=getpass.getuser(), reason=reason))
+    stored = with_store(config, lambda store: _activated(store, policy_id, reason))
     notes.print(f"[bold]{policy_id}[/] decides from now on; runs that have begun stay with the policy they began with")
+    if not any(certificate.is_certified for certificate in stored.policy.certificates.values()):
+        notes.print("it accepts nothing: all items go to people")
+
+
+async def _activated(store: Store, policy_id: str, reason: str) -> StoredPolicy:
+    await Policies(store).activate(policy_id, actor=getpass.getuser(), reason=reason)
+    return await Policies(store).get(policy_id)
 
 
 @policy_app.command()
@@ -323,6 +338,8 @@ def _tell_fitted(fitted: Fitted) -> None:
     lines += [_stands_on(evidence_of(fitted))]
     if fitted.calibration is None:
         lines.append(f"Not calibrated, the models' own scores decide: {fitted.uncalibrated}")
+    left = policy.terms.delta / 2**policy.round
+    lines.append(f"This fit has spent its part of delta; {left:.3g} of {policy.terms.delta:g} is left for later ones.")
     screen.print(
         Panel("\n".join(lines), title=f"{policy.id} · {policy.task} · round {policy.round}", title_align="left")
     )
@@ -337,7 +354,7 @@ def _of(slice_: str) -> str:
 def _stands_on(evidence: dict) -> str:
     parts = [
         f"certified on {len(evidence['certified_on'])} answers, calibrated on {len(evidence['calibrated_on'])} others",
-        f"{evidence['pending']} of the random sample still wait for their review",
+        f"{evidence['pending']} of the random sample wait for their review or for that of others",
     ]
     if evidence["set_aside"]:
         parts.append(f"{evidence['set_aside']} that nobody could answer count as wrong")
@@ -370,7 +387,7 @@ def _line(one: StoredPolicy) -> dict[str, object]:
         "task": one.policy.task,
         "round": one.policy.round,
         "state": one.state,
-        "promise": f"{one.policy.terms.mode} ≤ {one.policy.terms.alpha:.1%}",
+        "promise": f"{_WHOSE[one.policy.terms.mode]} ≤ {one.policy.terms.alpha:.1%}",
         "accepts": f"{coverage:.1%}" if certified else "nothing",
         "labels": sum(certificate.n for certificate in certificates),
     }

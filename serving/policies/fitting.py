@@ -32,7 +32,8 @@ async def fit_policy(
         keep: keep the calibration of the last round.
 
     Raises:
-        ConfigError: there is no pre-label by the configured models.
+        ConfigError: there is no pre-label by the configured models, or too few random ones are answered; nothing of
+            delta is spent.
         NotFoundError: no calibration to keep.
     """
     conditions = conditions_of(settings, task)
@@ -41,6 +42,12 @@ async def fit_policy(
         raise ConfigError(
             f"no pre-label for {task} was made by the configured models, {' → '.join(conditions.chain)}, under the "
             "configured rules and ontology; label something first"
+        )
+    if len(evidence.judged) < terms.min_n:
+        raise ConfigError(
+            f"{len(evidence.judged)} items of the random sample are answered, and {evidence.pending} wait or are left "
+            f"out until others are; a fit wants {terms.min_n} (min_n), and would spend its part of delta for nothing. "
+            "Answer them, or draw more by 'prelabel sample RUN --strategy random'"
         )
     policies = Policies(store)
     this = Fit(

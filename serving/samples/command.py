@@ -99,14 +99,23 @@ def _quotas(given: Sequence[str]) -> dict[str, int]:
 
 def _tell(found: Sample) -> None:
     """Say to a person what was chosen."""
-    print_rows(
-        [
-            {"item": member.id, "utility": f"{member.utility:.3f}", "why": member.reason}
-            for member in found.members[:_SHOWN]
-        ]
-    )
-    if len(found.members) > _SHOWN:
-        notes.print(f"and {len(found.members) - _SHOWN:,} more; --json shows all")
+    drawn = [member for member in found.members if member.is_uniform]
+    chosen = [member for member in found.members if not member.is_uniform]
+    if drawn:
+        notes.print(drawn[0].reason, highlight=False)
+    if chosen:
+        print_rows(
+            [
+                {"item": member.id, "utility": f"{member.utility:.3f}", "why": member.reason}
+                for member in chosen[:_SHOWN]
+            ]
+        )
+    if len(chosen) > _SHOWN:
+        notes.print(f"and {len(chosen) - _SHOWN:,} more; --json shows all")
+    if found.parameters.get("hidden"):
+        notes.print(
+            f"{found.parameters['hidden']:,} items cannot be shown, so what is drawn is no random sample of all"
+        )
     if len(found.members) < found.budget:
         notes.print(f"{len(found.members):,} of {found.budget:,}: there is no room, or nothing left, for more")
     queued = sum(member.is_queued for member in found.members)
@@ -114,3 +123,7 @@ def _tell(found: Sample) -> None:
         notes.print(f"a trial with seed {found.seed}; {queued:,} reviews would be queued")
     else:
         notes.print(f"sample [bold]{found.id}[/]: {queued:,} reviews queued in '{found.queue}', seed {found.seed}")
+        if rest := len(found.members) - queued:
+            notes.print(
+                f"{rest:,} others wait for their review already, or have had it; what nobody has seen is blind now"
+            )

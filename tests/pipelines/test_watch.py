@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from models.types import Annotation
 from pipelines.errors import StoreUnavailableError
@@ -18,7 +19,7 @@ from pipelines.store.policies import AUDITS, DRIFT, Policies
 from pipelines.store.store import Store
 from pipelines.types import Labelled
 from pipelines.watch import Watch
-from tests.pipelines.policy.builders import a_policy, a_pre_label, an_item
+from tests.pipelines.policy.builders import a_policy, a_pre_label, a_span, an_item
 from tests.pipelines.store.test_policies import a_fitted
 
 AUDITS_ALL = Terms(queue="texts", audit_rate=1.0)
@@ -124,7 +125,9 @@ async def test_a_report_counts_what_was_decided_and_what_is_left(store: Store, r
     assert report.routes == {"audit": 20}
     assert (report.verdict.n_audited, report.verdict.n_wrong) == (20, 2)
     assert report.accepted_error is not None and report.accepted_error.error == pytest.approx(0.1)
-    assert report.remaining.residual_errors == 0  # all were audited, and what was wrong is put right
+    assert (
+        report.remaining is not None and report.remaining.residual_errors == 0
+    )  # all were audited, and what was wrong is put right
 
 
 async def decided(store: Store, run_id: str, policy: CertifiedPolicy, *, scores: np.ndarray, of: str) -> None:
@@ -245,3 +248,43 @@ async def test_one_policy_that_cannot_be_looked_at_does_not_keep_another_from_it
     monkeypatch.setattr(watch._audits, "answered", fails_for_one)
 
     assert await watch.look() == [policy.id]
+
+
+@pytest.mark.parametrize("change", [0.0, 6.0])
+async def test_corrections_are_compared_in_the_random_sample_alone(
+    store: Store, run_id: str, policies: Policies, change: float
+) -> None:
+    """What a policy sends to people costs more than what it accepts, and that is no drift."""
+    rng = np.random.default_rng(21)
+    everything = a_policy(terms=Terms(queue="texts", audit_rate=1.0), seed="before")
+    await decided(store, run_id, everything, scores=rng.uniform(0.0, 1.0, 300), of="before")
+    await corrected(store)
+    page = await store.results(run_id, limit=1_000)
+    policy = a_policy(terms=Terms(queue="texts", audit_rate=0.3))
+    await policies.add(replace(a_fitted(), policy=policy, calibration=None, until=page[-1].position))
+    await policies.activate(policy.id, actor="ada")
+    await decided(store, run_id, policy, scores=rng.uniform(0.0, 1.0, 400), of="now")
+    await corrected(store, spans=int(change))
+
+    found = {one.what: one for one in await Watch(store).drift(policy.id)}
+
+    assert found["corrections"].is_significant == bool(change)
+    assert found["corrections"].current_n < 200  # of 400, most of which were reviewed
+
+
+async def corrected(store: Store, *, spans: int = 0) -> None:
+    """People find nothing in what scored low, and so many spans beside everything else."""
+    queue = ReviewQueue(store)
+    more = tuple(a_span(1.0, start=100 + 10 * number) for number in range(spans))
+    while tasks := await queue.claim("texts", reviewer="ann", n=500):
+        async with store.engine.connect() as connection:
+            low = set((await connection.execute(text(_LOW))).scalars())
+        for task in tasks:
+            said = () if task.id in low else (a_span(1.0),)
+            await queue.submit(task.id, task.attempt, reviewer="ann", annotations=said + more)
+
+
+_LOW = """
+SELECT task.id FROM review_tasks AS task JOIN prelabels ON prelabels.id = prelabel_id
+WHERE CAST(prediction -> 'signals' ->> 'sentence' AS double precision) < 0.5
+"""

@@ -43,6 +43,7 @@ def test_the_estimates_count_every_audit_for_as_many_items_as_it_was_drawn_from(
     assert report.accepted_error is not None and report.accepted_error.error == pytest.approx((5 * 10 + 10) / 1_000)
     assert report.dataset_error is not None and report.dataset_error.error == pytest.approx(60 / 1_500)
     # Those beyond the random sample say nothing of the rest of the batch.
+    assert report.remaining is not None
     assert (report.remaining.n_audited, report.remaining.errors) == (90, 5)
 
 

@@ -180,7 +180,7 @@ async def test_a_drop_that_was_labelled_twice_is_not_twice_the_evidence(
 
 
 async def test_answers_from_before_the_draw_do_not_certify_what_nobody_has_looked_at(store: Store, run_id: str) -> None:
-    """Items from scratch, which all scored low, are blind; answered in the ordinary course they say nothing of others."""
+    """Items from scratch, which all scored low, are blind; answered before the draw they say nothing of others."""
     hides = a_policy(terms=replace(NOTHING_DRAWN.terms, scratch={"sentence": 0.5}))
     outcomes = await routed(store, run_id, 80, policy=hides)
     await answer(store, 1_000)

@@ -126,7 +126,7 @@ def test_a_person_is_told_what_was_chosen_and_why(tmp_path: Path, environment: d
     assert few.exit_code == many.exit_code == 0
     assert "most uncertain open items" in " ".join(few.output.split())
     assert "2 reviews queued in 'mine'" in few.output
-    assert f"and {items - 20} more" in many.output
+    assert f"one of {items} drawn uniformly from all {items} items" in " ".join(many.output.split())
     assert f"{items} of 500" in many.output
     assert {queue["name"]: queue["pending"] for queue in queues(environment, config)} == {"mine": 2, "texts": items - 2}
 
