@@ -52,7 +52,7 @@ def learn(base: Path, folder: Path, lessons: Sequence[Lesson], seed: int) -> Non
     fine_tune(base, folder, examples=examples, steps=STEPS, batch=BATCH, peak_rate=PEAK_RATE, seed=seed)
 
 
-def _learnt(lesson: Lesson):  # noqa: ANN202
+def _learnt(lesson: Lesson):
     from PIL import Image
 
     from models.demo.train_detection import example

@@ -7,31 +7,48 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from benchmarks.active_loop.subject import SOURCE, Example, Subject
 from models.card import ModelCard, read_card
 from models.media import MediaLimits
-from models.types import Item
+from models.types import Content, Item, Prediction, Priority
 from pipelines.batch import Batch, FlowLabels
 from pipelines.fetch import Fetcher, FetchPolicy
 from pipelines.local import LocalModels
 from pipelines.policy.conditions import Conditions
 from pipelines.policy.in_force import InForce
-from pipelines.prelabel import Flow, Request, pre_label_all
+from pipelines.prelabel import Flow, Models, Request, pre_label_all
 from pipelines.recent import Recent
-from pipelines.reuse import KeptModels
 from pipelines.sources import open_source
 from pipelines.store.drops import Drops
-from pipelines.store.results import Results
 from pipelines.store.store import Store
 from pipelines.tasks import TaskCard
 from pipelines.types import Labelled, ModelUse, Outcome
 
 _AT_ONCE, _PAGE = 96, 1_000
-_KEPT = timedelta(days=1)  # what a model has said is not computed again when the same drop is routed
+
+
+class _Remembering:
+    """Models that are asked once about each content: a drop is drafted and then routed by the same one."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._said = dict[str | None, Prediction]()  # by digest; the flow takes it first
+
+    async def predict(
+        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
+    ) -> Prediction:
+        if (known := self._said.get(content.digest)) is not None:
+            return known
+        said = await self._models.predict(model, content, priority=priority, deadline_s=deadline_s)
+        self._said[content.digest] = said
+        return said
+
+    def use_of(self, model: str) -> ModelUse:
+        return self._models.use_of(model)
 
 
 class _Nowhere:
@@ -106,7 +123,7 @@ async def labelling(
             use = await asyncio.to_thread(models.use_of, card.name)
             flow = Flow(
                 fetcher=fetcher,
-                models=KeptModels(models, Results(store, most_age=_KEPT)),
+                models=_Remembering(models),
                 tasks={subject.task: TaskCard(task=subject.task, models=(card.name,))},
                 policies=in_force.policies,
                 calibrations=in_force.calibrations,

@@ -14,7 +14,7 @@ from benchmarks.active_loop.annotators import Annotators
 from benchmarks.active_loop.labelling import Labelling, labelling
 from benchmarks.active_loop.members import drawn_ids, lessons_of
 from benchmarks.active_loop.rounds import Loop, Plan, Round
-from benchmarks.active_loop.subject import Example, Lesson, Subject
+from benchmarks.active_loop.subject import Lesson, Subject
 from benchmarks.active_loop.truth import ALL, Accepted, accepted, quality
 from pipelines.policy.fit import Fit, Fitted, fit
 from pipelines.policy.in_force import InForce
@@ -83,7 +83,7 @@ class Rounds:
             last_quality=quality(said, self._examples, self._subject),
         )
 
-    def _model(self, weights: Path, version: int):  # noqa: ANN202 - what labelling() gives
+    def _model(self, weights: Path, version: int):
         return labelling(
             self._subject, self._store, self._in_force, weights=weights, version=version, folder=self._folder
         )
