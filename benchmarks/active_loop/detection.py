@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from models.types import Annotation, Box
 from pipelines.policy.terms import Terms
 from pipelines.policy.thresholds import ThresholdPolicy
 
-STEPS, BATCH, PEAK_RATE = 60, 8, 4e-4
+STEPS, BATCH, PEAK_RATE = 80, 8, 8e-4
 _QUALITY = 92  # of the JPEGs
 
 
@@ -52,7 +52,7 @@ def learn(base: Path, folder: Path, lessons: Sequence[Lesson], seed: int) -> Non
     fine_tune(base, folder, examples=examples, steps=STEPS, batch=BATCH, peak_rate=PEAK_RATE, seed=seed)
 
 
-def _learnt(lesson: Lesson):
+def _learnt(lesson: Lesson) -> Any:
     from PIL import Image
 
     from models.demo.train_detection import example
@@ -67,7 +67,7 @@ def subject() -> Subject:
 
     return Subject(
         task="detection",
-        mixture={"easy": 0.6, "hard": 0.15, "out_of_domain": 0.25},
+        mixture={"easy": 0.6, "hard": 0.1, "out_of_domain": 0.3},
         labels=LABELS,
         base=WEIGHTS / "detection",
         draw=draw,

@@ -41,14 +41,15 @@ class Rounds:
 
     Every round a new drop comes. The newest model drafts it, a sample is drawn and chosen and labelled, a policy is
     certified on the random sample of all rounds, whose items the newest model labels again, and the drop is routed by
-    it. Then a model is trained on what was chosen in all rounds, from the same weights as ever. As drops are new, no
-    model was trained on what it is certified on or what it routes.
+    it. Then the model is trained on, with what was chosen in all rounds. As drops are new, no model was trained on what
+    it is certified on or what it routes.
     """
 
     def __init__(
         self, subject: Subject, plan: Plan, store: Store, folder: Path, *, strategy: Strategy, seed: int
     ) -> None:
-        self._subject, self._plan, self._strategy, self._seed = subject, plan, strategy, seed
+        self._subject, self._plan, self._seed = subject, plan, seed
+        self._strategy: Strategy = strategy
         self._store, self._folder = store, folder
         self._policies, self._reviews = Policies(store), ReviewQueue(store)
         self._watch = Watch(store)
@@ -70,8 +71,9 @@ class Rounds:
                 rounds.append(await self._round(number, model, lessons=len(lessons)))
             progress(rounds[-1])
             lessons = await self._lessons()
-            weights = self._folder / f"model-{number + 1}"
-            await asyncio.to_thread(self._subject.learn, self._subject.base, weights, lessons, self._seed)
+            newer = self._folder / f"model-{number + 1}"
+            await asyncio.to_thread(self._subject.learn, weights, newer, lessons, self._seed)
+            weights = newer
         async with self._model(weights, self._plan.rounds + 1) as model:
             said = await model.try_out("held-out", self._held_out)
         return Loop(

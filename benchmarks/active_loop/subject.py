@@ -49,9 +49,9 @@ class Subject:
     Attributes:
         mixture: the share of each part in every drop, and in what the model is held against.
         labels: the classes that an annotator may confuse.
-        base: the folder of the weights that every fine-tuning begins with, and of their card.
+        base: the folder of the first weights, and of their card.
         draw: n examples of a part whose ids begin with a name.
-        learn: trains the weights of ``base`` on, with lessons, into a folder; the last argument is a seed.
+        learn: trains the weights of a folder on, with lessons, into another folder; the last argument is a seed.
         terms: what a certificate promises.
         by_eye: thresholds that a person would take who looks at scores; they promise nothing.
         target: the quality that the comparison counts labels up to (F1).
@@ -72,7 +72,7 @@ class Subject:
         object.__setattr__(self, "acceptable", self.terms.acceptable(self.task))
 
     def drop(self, n: int, name: str, rng: np.random.Generator) -> list[Example]:
-        """n examples of the mixture; how many are of which part is drawn, too, as they are independent of each other."""
+        """n independent examples of the mixture; how many are of which part is drawn, too."""
         parts = list(self.mixture)
         counts = rng.multinomial(n, list(self.mixture.values()))
         return [

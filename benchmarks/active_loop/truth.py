@@ -62,8 +62,8 @@ def _is_wrong(outcome: Labelled, example: Example, subject: Subject) -> bool:
 def quality(outcomes: Sequence[Labelled], examples: Mapping[str, Example], subject: Subject) -> dict[str, float]:
     """The F1 of the published annotations, by part and of all: counts are summed before they are divided.
 
-    An annotation is right if it has a counterpart of its own with the same label: exactly the same span of a text, a box
-    at an IoU of 0.5.
+    An annotation is right if it has a counterpart of its own with the same label: exactly the same span of a text, or a
+    box at an IoU of 0.5.
     """
     counts = defaultdict[str, list[int]](lambda: [0, 0])
     for outcome in outcomes:

@@ -62,18 +62,25 @@ def fine_tune(
 ) -> None:
     """Train the network in ``base`` on, with these examples, and write weights, configuration and log.
 
-    The statistics of the backbone's batch normalisation stay as they are: a few hundred images would make them worse.
+    The statistics of its batch normalisation stay as they are: small batches of a few images would make them worse.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    model = AutoModelForObjectDetection.from_pretrained(base, local_files_only=True, freeze_backbone_batch_norms=True)
+    model = AutoModelForObjectDetection.from_pretrained(base, local_files_only=True)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+
+    def loss_of(batch: tuple[torch.Tensor, list[dict[str, torch.Tensor]]]) -> torch.Tensor:
+        for norm in norms:
+            norm.eval()
+        return model(pixel_values=batch[0], labels=batch[1]).loss
+
     optimise(
         model,
         _batches(examples, np.random.default_rng(seed), size=batch),
-        lambda batch: model(pixel_values=batch[0], labels=batch[1]).loss,
+        loss_of,
         steps=steps,
         peak_rate=peak_rate,
         warm_up_steps=max(steps // 10, 1),
