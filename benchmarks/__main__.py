@@ -159,8 +159,9 @@ def active_loop(
         quick=quick,
         progress=lambda line: typer.echo(line, err=True),
     )
-    for folder in [RESULTS] * save + [out] * (out is not None):
-        _plot_active_loop(measured, folder)
+    for folder in (RESULTS if save else None, out):
+        if folder is not None:
+            _plot_active_loop(measured, folder)
     _report("active_loop", active_loop_report.report(measured), as_json=as_json, save=save)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib import import_module
 from multiprocessing import get_context
@@ -24,12 +24,12 @@ from pipelines.sampling import Strategy
 TaskName = Literal["detection", "ner"]
 STRATEGIES: tuple[Strategy, ...] = ("hybrid", "random")
 PLANS: dict[TaskName, Plan] = {
-    "ner": Plan(rounds=4, drop=600, budget=200, explore=0.775, held_out=500),
-    "detection": Plan(rounds=4, drop=240, budget=110, explore=7 / 11, held_out=200),
+    "ner": Plan(rounds=4, drop=600, budget=160, explore=0.75, held_out=500),
+    "detection": Plan(rounds=4, drop=300, budget=150, explore=11 / 15, held_out=200),
 }
 QUICK_PLANS: dict[TaskName, Plan] = {
-    "ner": Plan(rounds=2, drop=400, budget=200, explore=0.775, held_out=200),
-    "detection": Plan(rounds=2, drop=150, budget=110, explore=7 / 11, held_out=100),
+    "ner": Plan(rounds=2, drop=400, budget=160, explore=0.75, held_out=200),
+    "detection": Plan(rounds=2, drop=200, budget=150, explore=11 / 15, held_out=100),
 }
 SEEDS: dict[TaskName, int] = {"ner": 3, "detection": 2}
 _AT_ONCE = 2  # processes of one thread each: what two cores do
@@ -53,8 +53,10 @@ def measure(tasks: Sequence[TaskName], *, rounds: int | None, quick: bool, progr
         quick: one seed and two rounds.
     """
     started, chosen = time.monotonic(), QUICK_PLANS if quick else PLANS
-    plans = {task: chosen[task] if rounds is None else replace(chosen[task], rounds=rounds) for task in tasks}
-    wanted = [
+    plans: dict[TaskName, Plan] = {
+        task: chosen[task] if rounds is None else replace(chosen[task], rounds=rounds) for task in tasks
+    }
+    wanted: list[tuple[TaskName, Strategy, int]] = [
         (task, strategy, seed)
         for task in tasks
         for seed in range(1 if quick else SEEDS[task])
@@ -63,7 +65,9 @@ def measure(tasks: Sequence[TaskName], *, rounds: int | None, quick: bool, progr
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the processes' libraries when they are imported
     loops: dict[TaskName, list[Loop]] = {task: [] for task in tasks}
     with ProcessPoolExecutor(max_workers=_AT_ONCE, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(run_loop, task, plans[task], strategy, seed): task for task, strategy, seed in wanted}
+        running: dict[Future[Loop], TaskName] = {
+            pool.submit(run_loop, task, plans[task], strategy, seed): task for task, strategy, seed in wanted
+        }
         for done in as_completed(running):
             loop = done.result()
             loops[running[done]].append(loop)

@@ -57,7 +57,9 @@ def _learnt(lesson: Lesson) -> Any:
 
     from models.demo.train_detection import example
 
-    image = np.asarray(Image.open(BytesIO(bytes(lesson.content))).convert("RGB"))
+    if isinstance(lesson.content, str):
+        raise TypeError(f"a lesson of images holds a JPEG; got the text '{lesson.content[:20]}'")
+    image = np.array(Image.open(BytesIO(lesson.content)).convert("RGB"))
     boxes = [one.geometry.xyxy for one in lesson.answer if isinstance(one.geometry, Box)]
     return example(image, np.array(boxes, dtype=np.float64).reshape(-1, 4), [one.label for one in lesson.answer])
 

@@ -43,7 +43,7 @@ def learn(base: Path, folder: Path, lessons: Sequence[Lesson], seed: int) -> Non
     fine_tune(
         base,
         folder,
-        sentences=[_sentence(lesson) for lesson in lessons],
+        sentences=[sentence(lesson) for lesson in lessons],
         steps=STEPS,
         batch=BATCH,
         peak_rate=PEAK_RATE,
@@ -51,7 +51,7 @@ def learn(base: Path, folder: Path, lessons: Sequence[Lesson], seed: int) -> Non
     )
 
 
-def _sentence(lesson: Lesson) -> Sentence:
+def sentence(lesson: Lesson) -> Sentence:
     spans = (
         Span(start=one.geometry.start, end=one.geometry.end, label=one.label)
         for one in lesson.answer
