@@ -16,7 +16,7 @@ test: $(ENVIRONMENT) readers
 
 # The claims of the decisions, each against many simulated trials; the ordinary tests hold them against a few.
 test-statistics: $(ENVIRONMENT)
-	$(BIN)/python -m pytest -m statistics
+	$(BIN)/python -m pytest -m statistics --timeout 1800
 
 # The libraries that read our exports back in the tests, each in an environment of its own.
 readers: $(READERS:%=.venv-readers/%/.complete)

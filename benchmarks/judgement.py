@@ -66,10 +66,13 @@ class Report:
     def table(self) -> RenderableType:
         return Group(judged(self.judgements), *self.tables)
 
-    def as_json(self, measured_on: Machine) -> str:
+    def content(self, measured_on: Machine) -> dict[str, Any]:
+        """Everything but the tables, ready for ``json.dumps``."""
         judgements = [judgement.as_json() for judgement in self.judgements]
-        content = {"machine": asdict(measured_on), "judgements": judgements, **self.figures}
-        return json.dumps(content, indent=1, allow_nan=False)
+        return {"machine": asdict(measured_on), "judgements": judgements, **self.figures}
+
+    def as_json(self, measured_on: Machine) -> str:
+        return json.dumps(self.content(measured_on), indent=1, allow_nan=False)
 
 
 def judged(judgements: Sequence[Judgement]) -> Table:

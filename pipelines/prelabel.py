@@ -15,7 +15,7 @@ from typing import Protocol
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Content, Item, Prediction, Priority, Prompts, Task
 from pipelines.calibration import Calibration
-from pipelines.disagreement.extras import Disagreement
+from pipelines.disagreement.disagreement import Disagreement
 from pipelines.policy import Policy
 from pipelines.standards import Published, Standards, is_large
 from pipelines.tasks import TaskCard, chained, prompts_from, uncertainty

@@ -97,7 +97,7 @@ async def _task_of(store: Store, request: SampleRequest) -> Task:
         raise InvalidRequestError("invalid_argument", f"seed must be from 0 to 2**63 - 1; got {request.seed}")
     if request.quotas and request.group_by is None:
         raise InvalidRequestError(
-            "invalid_argument", "quotas are of groups; name the key of the items' meta as group_by"
+            "invalid_argument", "quotas are of groups; name the key of the items' meta to group by"
         )
     if request.strategy == "stratified" and request.group_by is None:
         raise InvalidRequestError("invalid_argument", "stratified needs slices; name the key of the items' meta")
@@ -128,7 +128,7 @@ def _chosen(candidates: Candidates, request: SampleRequest, task: Task, seed: in
     _check_uncertainty(candidates, request, has_any=bool(uncertainty))
     selected = select(
         ids,
-        candidates.embeddings,
+        candidates.embeddings if entries else np.empty((0, 1)),
         uncertainty,
         [item_id for item_id, entry in zip(ids, entries, strict=True) if entry.is_labelled],
         request.budget,

@@ -60,15 +60,22 @@ def corrections(
 
 
 def _row(totals: Totals, by: str | None) -> Mapping[str, object]:
-    counts = {by or "group": totals.group, "reviews": totals.reviews, "shown": totals.shown}
-    rates = {"accepted": totals.acceptance_rate, "untouched": totals.untouched_rate}
-    changed = {name: getattr(totals, name) for name in ("edited", "rejected", "added")}
-    times = {"cost (s)": totals.cost, "took (s)": totals.seconds}
-    errors = ", ".join(f"{name} {many}" for name, many in sorted(totals.errors.items(), key=lambda e: (-e[1], e[0])))
-    return (
-        counts
-        | {name: "" if rate is None else f"{rate:.1%}" for name, rate in rates.items()}
-        | changed
-        | {name: "" if value is None else f"{value:.1f}" for name, value in times.items()}
-        | {"errors": errors}
-    )
+    most = sorted(totals.errors.items(), key=lambda error: (-error[1], error[0]))
+    return {
+        by or "group": totals.group,
+        "reviews": totals.reviews,
+        "shown": totals.shown,
+        "labels\nkept": _percent(totals.acceptance_rate),
+        "items\nkept": _percent(totals.untouched_rate),
+        "edited/\nrejected/\nadded": f"{totals.edited}/{totals.rejected}/{totals.added}",
+        "cost/\ntook (s)": f"{_number(totals.cost)}/{_number(totals.seconds)}",
+        "mostly": f"{most[0][0]} ({most[0][1]})" if most else "",
+    }
+
+
+def _percent(rate: float | None) -> str:
+    return "" if rate is None else f"{rate:.0%}"
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}"

@@ -19,6 +19,8 @@ from models.types import MEDIA_OF_TASK, Task
 from pipelines.formats.summary import TaskSummary
 from serving.settings import Settings
 
+_WIDEST_NAME = 40
+
 screen = Console()
 notes = Console(stderr=True)
 
@@ -72,11 +74,13 @@ def print_summary(summary: Sequence[TaskSummary], *, as_json: bool) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    """A table of rows with the same keys."""
+    """A table of rows with the same keys; the first names each row, and is not cut off."""
     if not rows:
         screen.print("nothing yet")
         return
-    table = Table(*rows[0])
+    table = Table(*rows[0], box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = min(max(len(str(next(iter(row.values())))) for row in rows), _WIDEST_NAME)
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row.values()))  # labels and messages are no markup
     screen.print(table)

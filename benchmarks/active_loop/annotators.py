@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -25,19 +26,21 @@ class Annotators:
         examples: by the ids of their items, what is right.
         error_rate: the share of answers that have one error in them, of the kinds that reviewers are tested with:
             something is missing, wrongly named, misplaced or too much.
+            seed: of the errors; an item gets the same answer whenever it is asked about.
         answered, wrong: how many answers they have given, and how many of these with an error.
     """
 
     subject: Subject
     examples: Mapping[str, Example]
     error_rate: float
-    rng: np.random.Generator
+    seed: int
     answered: int = field(default=0, init=False)
     wrong: int = field(default=0, init=False)
 
     def answer(self, example: Example) -> tuple[Annotation, ...]:
         """What one of them says. Where nothing is there, nothing can be got wrong."""
-        if self.rng.random() >= self.error_rate:
+        rng = np.random.default_rng([self.seed, zlib.crc32(example.id.encode())])
+        if rng.random() >= self.error_rate:
             return example.truth
         made = planted(
             self.subject.task,
@@ -45,7 +48,7 @@ class Annotators:
             example.truth,
             acceptable=self.subject.acceptable,
             labels=self.subject.labels,
-            rng=self.rng,
+            rng=rng,
             size_hw=example.size_hw,
         )
         if made is None:

@@ -11,6 +11,7 @@ from benchmarks.active_loop.truth import ALL, Accepted
 from benchmarks.judgement import Judgement
 
 SEEDS_TO_COMPARE = 3
+_BESIDE = 0.1  # a share of a few hundred items is that of the pool by three standard errors
 
 Pick = Callable[[Round], Mapping[str, Accepted]]
 
@@ -37,6 +38,12 @@ def judgements(loops: Sequence[Loop], *, alpha: float, target: float) -> list[Ju
         )
     by_eye, _ = broken(rounds, _by_eye, alpha=alpha)
     judged += [
+        Judgement(
+            what=f"{task}: most that routing accepts beside what its certificate says",
+            value=max(abs(one.drop[ALL].coverage - one.expected) for one in rounds),
+            bar=_BESIDE,
+            direction="at_most",
+        ),
         Judgement(
             what=f"{task}: items that a new model's predecessor's policy accepted",
             value=sum(one.accepted_by_older for one in rounds),

@@ -33,7 +33,7 @@ _ACTOR = "the loop"
 _TO_LABEL = "to label"  # the queue of what is drawn and chosen
 # Binds nothing; but under a bound "random" counts what it chooses as chosen, not as part of the random sample.
 _NO_BOUND = 1e12
-_DROP, _HELD_OUT, _NOISE = range(3)  # streams of random numbers
+_DROP, _HELD_OUT = range(2)  # streams of random numbers
 
 
 class Rounds:
@@ -58,9 +58,7 @@ class Rounds:
         )
         self._held_out = subject.drop(plan.held_out, "held-out", self._rng(_HELD_OUT))
         self._examples = {example.id: example for example in self._held_out}
-        self._annotators = Annotators(
-            subject=subject, examples=self._examples, error_rate=plan.error_rate, rng=self._rng(_NOISE)
-        )
+        self._annotators = Annotators(subject=subject, examples=self._examples, error_rate=plan.error_rate, seed=seed)
         self._chosen = 0
 
     async def run(self, progress: Callable[[Round], None]) -> Loop:
@@ -117,6 +115,7 @@ class Rounds:
             calibrated_on=len(fitted.calibrated_on),
             threshold=certificate.threshold if certificate.is_certified else None,
             bound=certificate.bound,
+            expected=certificate.coverage,
             drop=self._accepted(routed),
             fresh=self._accepted(held_out),
             by_eye=self._accepted_by_eye(routed),

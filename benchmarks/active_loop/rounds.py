@@ -43,6 +43,7 @@ class Round:
         certified_on: answers under the certificate; ``calibrated_on`` others are under the scores.
         threshold: None where nothing was certified.
         bound: on the share of all items that is accepted and wrong.
+        expected: the share of items that the certificate says it accepts.
         drop: what the policy accepted of the round's drop, against the truth, by part and of all.
         fresh: the same of the held-out items.
         by_eye: what thresholds by eye would have accepted of the drop.
@@ -61,6 +62,7 @@ class Round:
     calibrated_on: int
     threshold: float | None
     bound: float
+    expected: float
     drop: Mapping[str, Accepted]
     fresh: Mapping[str, Accepted]
     by_eye: Mapping[str, Accepted]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from pipelines.calibration.by_label import Described, LabelCalibration
 from pipelines.calibration.features import features
 from pipelines.calibration.item_score import ItemScore
 from pipelines.calibration.raw_score import raw_score
+from pipelines.identity import identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Calibration:
 
     @cached_property
     def _id(self) -> str:
-        return "calibration-" + hashlib.sha256(CALIBRATION.dump_json(self)).hexdigest()[:12]
+        return identity("calibration", CALIBRATION.dump_json(self))
 
     @property
     def n_labels(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipelines.calibration.curves import Number, sigmoid
@@ -40,12 +41,14 @@ class Combiner:
     terms: dict[str, Term]
 
     def probability(self, features: Mapping[str, float]) -> float:
-        z = self.intercept
+        """Exactly the same in whatever order the terms are kept: a threshold may lie on this very number."""
+        return sigmoid(math.fsum([self.intercept, *self._added(features)]))
+
+    def _added(self, features: Mapping[str, float]) -> Iterator[float]:
         for name, term in self.terms.items():
             if name in features:
-                z += term.of(features[name])
+                yield term.of(features[name])
             elif name.startswith(MISSING):
-                z += term.of(0.0)
+                yield term.of(0.0)
             elif MISSING + name not in self.terms:
-                z += term.worst
-        return sigmoid(z)
+                yield term.worst

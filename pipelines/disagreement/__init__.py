@@ -6,6 +6,7 @@ vector (pipelines/tasks.py): in [0, 1], 1 means "no idea".
 
 from __future__ import annotations
 
-from pipelines.disagreement.extras import Disagreement, Extras, Predicts, extras_of
+from pipelines.disagreement.disagreement import Disagreement, Predicts
+from pipelines.disagreement.extras import Extras, extras_of
 
 __all__ = ["Disagreement", "Extras", "Predicts", "extras_of"]

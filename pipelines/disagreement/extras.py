@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from pydantic import ConfigDict
 
 from models.errors import ConfigError, PrelabelError
 from models.media import MediaLimits
 from models.types import Content, Prediction, Priority
+from pipelines.disagreement.disagreement import Disagreement, Predicts
 from pipelines.disagreement.flip import Flip
 from pipelines.disagreement.jitter import Jitter
 from pipelines.disagreement.second_model import SecondModel
@@ -20,37 +21,6 @@ from pipelines.tasks import TaskCard
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_TIME = 0.5  # of what is left to an item: what an extra takes longer for must not make the item late
-
-
-class Predicts(Protocol):
-    """The deployed models; a part of the flow's Models (pipelines/prelabel.py)."""
-
-    async def predict(
-        self, model: str, content: Content, *, priority: Priority, deadline_s: float | None
-    ) -> Prediction: ...
-
-
-class Disagreement(Protocol):
-    """One way to ask again."""
-
-    async def measure(
-        self,
-        content: Content,
-        prediction: Prediction,
-        models: Predicts,
-        *,
-        priority: Priority,
-        deadline_s: float | None,
-    ) -> dict[str, float]:
-        """Entries of the uncertainty vector, each in [0, 1]; 1 means "no idea".
-
-        Args:
-            content: the item's, as it was fetched.
-            prediction: what the task's models said of it, before rules and ontology changed anything.
-            models: those that are deployed.
-            deadline_s: how long from now the answer is of use; None for as long as it takes.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

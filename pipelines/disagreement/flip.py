@@ -16,7 +16,7 @@ from models.types import Annotation, Box, Content, ImagePayload, Prediction, Pri
 from pipelines.disagreement.agreement import boxes_of, pairs
 
 if TYPE_CHECKING:
-    from pipelines.disagreement.extras import Predicts
+    from pipelines.disagreement.disagreement import Predicts
 
 _BASE_POINT = 1.3  # CALD's β, cald_train.py, --bp
 

@@ -16,7 +16,7 @@ from pipelines.tasks import prompts_from
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.disagreement.extras import Predicts
+    from pipelines.disagreement.disagreement import Predicts
 
 _ROUNDS = 4
 _SHARE = 0.1  # of a side: how far each of its ends moves at most

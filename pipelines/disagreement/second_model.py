@@ -10,7 +10,7 @@ from pipelines.disagreement.agreement import agreement
 from pipelines.tasks import prompts_from
 
 if TYPE_CHECKING:
-    from pipelines.disagreement.extras import Predicts
+    from pipelines.disagreement.disagreement import Predicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

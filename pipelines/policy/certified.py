@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from models.types import Item, Task
 from pipelines.certificate import Certificate
+from pipelines.identity import identity
 from pipelines.policy.conditions import Conditions
 from pipelines.policy.drawing import draw
 from pipelines.policy.scoring import score
@@ -58,7 +58,7 @@ class CertifiedPolicy:
 
     @cached_property
     def _id(self) -> str:
-        return "certified-" + hashlib.sha256(POLICY.dump_json(self)).hexdigest()[:12]
+        return identity("certified", POLICY.dump_json(self))
 
     def decide(self, item: Item, task: Task, pre_label: PreLabel) -> Decision:
         return self._drawn(item, pre_label, self._verdict(item, pre_label))
@@ -72,6 +72,11 @@ class CertifiedPolicy:
         if pre_label.provenance.calibration_id != self.calibration_id:
             return None
         return score(self.task, pre_label)
+
+    def keeps_for_humans(self, item: Item, pre_label: PreLabel, safety: float) -> bool:
+        """Whether a tier keeps an item that scores so from being accepted, whatever was certified."""
+        tier = self._tier(item, pre_label)
+        return tier is not None and (tier.is_always_reviewed or safety < tier.min_confidence)
 
     def _verdict(self, item: Item, pre_label: PreLabel) -> _Verdict:
         if why := self.conditions.broken_by(item, pre_label.provenance, source=self.terms.source):

@@ -16,7 +16,8 @@ class Judged:
     ``answer`` is None where nobody could answer: the task was served again and again and set aside. ``is_shown`` says
     whether the reviewer saw this pre-label, ``rate`` the share of items that was drawn when this one was.
     ``answered_for`` is the pre-label whose review gave the answer: another one where the same content had been answered
-    blind for another model, as what is right about an item does not depend on who labels it first.
+    blind for another model, as what is right about an item does not depend on who labels it first. ``review_id`` is
+    that review.
     """
 
     prelabel_id: int
@@ -26,6 +27,7 @@ class Judged:
     is_shown: bool
     rate: float
     answered_for: int | None = None
+    review_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ def hybrid(pool: Pool, room: Room, rng: np.random.Generator) -> list[Pick]:
     candidates = np.array(room.wider(_CANDIDATES).take(by_uncertainty(pool, rng)), dtype=np.int64)
     if not len(candidates):
         return []
-    points, weights = pool.points(candidates), pool.certain(candidates)
+    points, weights = pool.points(candidates), pool.uncertain(candidates)
     room = room.without_radius()
     clusters, centres = _clusters(points, weights, count=room.left, rng=rng)
     picks, chosen = list[Pick](), set[int]()
@@ -40,7 +40,7 @@ def hybrid(pool: Pool, room: Room, rng: np.random.Generator) -> list[Pick]:
 
 
 def _pick(pool: Pool, index: int, size: int, candidates: int) -> Pick:
-    value = float(pool.certain(np.array([index]))[0])
+    value = float(pool.uncertain(np.array([index]))[0])
     where = f"nearest to the centre of a cluster of {size:,}" if size else "the next"
     reason = f"hybrid: {where} among the {candidates:,} most uncertain open items ({pool.measure} {value:.3f})"
     return Pick(index=index, utility=value, reason=reason)

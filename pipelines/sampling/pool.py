@@ -49,7 +49,7 @@ class Pool:
             raise refused("distances need embeddings, and there are none; set 'embeddings: true' on the model's card")
         return np.asarray(self.embeddings[indices], dtype=np.float64)
 
-    def certain(self, indices: np.ndarray) -> np.ndarray:
+    def uncertain(self, indices: np.ndarray) -> np.ndarray:
         """(len(indices),) float64 uncertainties; 0 where there are none."""
         return np.zeros(len(indices)) if self.uncertainty is None else self.uncertainty[indices]
 
@@ -84,14 +84,12 @@ def places_of(some: Sequence[str], places: Mapping[str, int], *, what: str) -> n
     return np.unique(np.fromiter((places[item_id] for item_id in some), dtype=np.int64, count=len(some)))
 
 
-def checked_embeddings(embeddings: np.ndarray | None, *, count: int) -> np.ndarray | None:
+def checked_embeddings(embeddings: np.ndarray, *, count: int) -> np.ndarray:
     """The (n, d) embeddings as they were given, which may be a memory map.
 
     Raises:
         InvalidRequestError: they are of another shape or type, or not all finite.
     """
-    if embeddings is None:
-        return None
     if embeddings.ndim != 2 or len(embeddings) != count or not embeddings.shape[1]:
         raise refused(f"embeddings must be of shape ({count}, d), a row for each id; got {embeddings.shape}")
     if not np.issubdtype(embeddings.dtype, np.floating):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -42,8 +42,8 @@ class Selected:
         reason: one sentence, which begins with the strategy's name, or "explore" for what was drawn uniformly.
         utility: what the strategy ranked the item by, larger = better: uncertainty, distance, typicality, uncertainty
             for its cost; 0 for what was drawn.
-        propensity: the probability with which the item was drawn, for what was drawn uniformly from everything that is
-            unlabelled; None for the others, whose choice depends on the data, so that no estimate may rest on them.
+        propensity: the probability with which the item was drawn, for what was drawn uniformly; None for the others,
+            whose choice depends on the data, so that no estimate may rest on them.
     """
 
     id: str
@@ -107,45 +107,36 @@ def select(
     """
     strategy = strategy_named(strategy)
     _check_bounds(budget, explore, radius, most_cost)
+    if most_cost is not None and cost is None:
+        raise refused("most_cost bounds the cost of all items; give the cost of each")
     places = index_of(ids)
     labelled = places_of(labelled_ids, places, what="labelled ids")
     queued = places_of(queued_ids, places, what="queued ids")
-    group, names = checked_groups(groups, count=len(ids))
+    unlabelled = np.setdiff1d(np.arange(len(ids)), labelled, assume_unique=True)
+    needed = _needed(embeddings, strategy, radius, count=len(ids))
     measure, measured = _measured(uncertainty, strategy, count=len(ids))
-    if most_cost is not None and cost is None:
-        raise refused("most_cost bounds the cost of all items; give the cost of each")
+    group, names = checked_groups(groups, count=len(ids))
+    bounds = _quotas(quotas, names)
+    binds = not (quotas is None and radius is None and most_cost is None)
+    name, share = ("random", 1.0) if strategy == "random" and not binds else ("explore", explore)
+    source = unlabelled if drawn_from == "unlabelled" else np.arange(len(ids))
+    drawn = _drawn(source, budget, share, rng)
+    what = "unlabelled items" if drawn_from == "unlabelled" else "items"
+    known = np.union1d(labelled, np.union1d(queued, drawn))
     pool = Pool(
-        free=np.empty(0, dtype=np.int64),
-        known=labelled,
-        embeddings=checked_embeddings(embeddings, count=len(ids))
-        if needs_embeddings(strategy, radius=radius)
-        else None,
+        free=np.setdiff1d(unlabelled, known, assume_unique=True),
+        known=known,
+        embeddings=needed,
         uncertainty=measured,
         measure=measure,
         cost=None if cost is None else checked_numbers(cost, count=len(ids), what="cost", above_zero=True),
         group=group,
         groups=names,
     )
-    bounds = _quotas(quotas, pool)
-    if needs_embeddings(strategy, radius=radius) and embeddings is None:
-        need = f"the strategy {strategy}" if needs_embeddings(strategy) else "a radius"
-        raise refused(f"{need} needs embeddings, and there are none; give them, or choose by margin or at random")
-    unlabelled = np.setdiff1d(np.arange(len(ids)), labelled, assume_unique=True)
-    is_free = quotas is None and radius is None and most_cost is None
-    source = unlabelled if drawn_from == "unlabelled" else np.arange(len(ids))
-    drawn = _drawn(source, budget, 1.0 if strategy == "random" and is_free else explore, rng)
-    name = "random" if strategy == "random" and is_free else "explore"
-    said = _said(name, drawn, source, what="items" if drawn_from == "all" else "unlabelled items")
-    uniform = [
-        Selected(id=ids[index], reason=said, utility=0.0, propensity=len(drawn) / len(source))
-        for index in map(int, drawn)
-    ]
-    pool = replace(pool, known=np.union1d(labelled, np.union1d(queued, drawn)))
-    pool = replace(pool, free=np.setdiff1d(unlabelled, pool.known, assume_unique=True))
     room = _room(pool, drawn, budget, bounds, radius, most_cost)
     choose = _choice(strategy, pool, labels=len(labelled), classes=classes)
     picks = choose(pool, room, rng) if room.left and len(pool.free) else []
-    return uniform + [_selected(ids, pick) for pick in picks]
+    return [*_uniform(ids, drawn, source, name=name, what=what), *(_selected(ids, pick) for pick in picks)]
 
 
 def _selected(ids: Sequence[str], pick: Pick) -> Selected:
@@ -182,17 +173,29 @@ def _measured(
     return name, checked_numbers(values, count=count, what=f"the uncertainty {name}", above_zero=False)
 
 
-def _quotas(quotas: Mapping[str, int] | None, pool: Pool) -> np.ndarray | None:
-    """(G,) what each group of the pool has room for."""
+def _needed(
+    embeddings: np.ndarray | None, strategy: Strategy, radius: float | None, *, count: int
+) -> np.ndarray | None:
+    """The embeddings, if they are of use; else they are not looked at."""
+    if not needs_embeddings(strategy, radius=radius):
+        return None
+    if embeddings is None:
+        need = f"the strategy {strategy}" if needs_embeddings(strategy) else "a radius"
+        raise refused(f"{need} needs embeddings, and there are none; give them, or choose by margin or at random")
+    return checked_embeddings(embeddings, count=count)
+
+
+def _quotas(quotas: Mapping[str, int] | None, groups: Sequence[str]) -> np.ndarray | None:
+    """(G,) what each of the groups has room for."""
     if quotas is None:
         return None
-    if pool.group is None:
+    if not groups:
         raise refused("quotas are of groups; name the group of each item")
-    if unknown := sorted(set(quotas) - set(pool.groups)):
-        raise refused(f"no item is in group '{unknown[0]}'; groups: {', '.join(pool.groups[:20])}")
+    if unknown := sorted(set(quotas) - set(groups)):
+        raise refused(f"no item is in group '{unknown[0]}'; groups: {', '.join(groups[:20])}")
     if wrong := sorted(name for name, most in quotas.items() if most < 0):
         raise refused(f"the quota of group '{wrong[0]}' must be 0 or more; got {quotas[wrong[0]]}")
-    return np.array([quotas.get(name, np.inf) for name in pool.groups])
+    return np.array([quotas.get(name, np.inf) for name in groups])
 
 
 def _drawn(source: np.ndarray, budget: int, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -201,8 +204,11 @@ def _drawn(source: np.ndarray, budget: int, share: float, rng: np.random.Generat
     return rng.choice(source, size=count, replace=False)
 
 
-def _said(name: str, drawn: np.ndarray, source: np.ndarray, *, what: str) -> str:
-    return f"{name}: one of {len(drawn):,} drawn uniformly from all {len(source):,} {what}"
+def _uniform(ids: Sequence[str], drawn: np.ndarray, source: np.ndarray, *, name: str, what: str) -> list[Selected]:
+    """What was drawn, with the probability of it."""
+    reason = f"{name}: one of {len(drawn):,} drawn uniformly from all {len(source):,} {what}"
+    share = len(drawn) / max(len(source), 1)
+    return [Selected(id=ids[index], reason=reason, utility=0.0, propensity=share) for index in map(int, drawn)]
 
 
 def _room(

@@ -13,6 +13,7 @@ from pipelines.policy.drawing import draw
 from pipelines.policy.evidence import Evidence, Judged
 from pipelines.store import engine as database
 from pipelines.store import rows
+from pipelines.store.policies import StoredPolicy
 from pipelines.store.store import Store
 
 _POOL = 5_000  # pre-labels, for their scores alone
@@ -42,16 +43,21 @@ GROUP BY 1, 2
 _ANSWERS = f"""
 SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
     prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
-    tasks.state, tasks.is_blind, reviews.annotations AS answer
+    tasks.state, tasks.is_blind, reviews.id AS review_id, reviews.annotations AS answer
 FROM prelabels
 JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
 LEFT JOIN reviews ON reviews.task_id = tasks.id
 WHERE prelabels.task = :task AND tasks.state IN ('done', 'dead') AND {_DIGEST} = ANY(CAST(:digests AS text[]))
+    AND (CAST(:until AS timestamptz) IS NULL OR coalesce(reviews.submitted_at, :until) <= :until)
 ORDER BY prelabels.id
 """  # noqa: S608
 _SAMPLE = f"""
 SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS}
 WHERE {_OF_MODELS} AND {_DIGEST} = ANY(CAST(:digests AS text[])) ORDER BY prelabels.id
+"""  # noqa: S608
+_THESE = f"""
+SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS}
+WHERE prelabels.id = ANY(CAST(:ids AS bigint[])) ORDER BY prelabels.id
 """  # noqa: S608
 _OTHERS = f"""
 SELECT {PRE_LABEL_AND_ITEM} FROM prelabels {_ITEMS} WHERE {_OF_MODELS} ORDER BY md5(prelabels.id::text) LIMIT {_POOL}
@@ -78,7 +84,8 @@ class EvidenceReader:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             drawn = (await connection.execute(text(_DRAWN), {"task": task})).mappings().all()
             digests = {"digests": list({row["digest"] for row in drawn})}
-            answers = (await connection.execute(text(_ANSWERS), {"task": task} | digests)).mappings().all()
+            until = {"task": task, "until": None}
+            answers = (await connection.execute(text(_ANSWERS), until | digests)).mappings().all()
             sample = (await connection.execute(text(_SAMPLE), these | digests)).mappings().all()
             pool = (await connection.execute(text(_OTHERS), these)).mappings().all()
             population = (await connection.execute(text(_COUNT), these)).one()
@@ -94,6 +101,18 @@ class EvidenceReader:
             population=population.items,
             until=population.until,
         )
+
+    async def certified_on(self, stored: StoredPolicy) -> list[Judged]:
+        """What a policy was certified on, with the answers that there were when it was fitted."""
+        async with database.reading(self._engine) as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            these = {"ids": stored.evidence["certified_on"]}
+            members = (await connection.execute(text(_THESE), these)).mappings().all()
+            digests = list({row["provenance"]["item_digest"] for row in members})
+            then = {"task": stored.policy.task, "until": stored.created_at, "digests": digests}
+            said = _by_content((await connection.execute(text(_ANSWERS), then)).mappings().all())
+        found = (_judged(row, said.get(_content(row), []), 1.0) for row in members)
+        return [one for one in found if one is not None]
 
 
 def _is_under(row: Row, conditions: Conditions) -> bool:
@@ -134,6 +153,7 @@ def _judged(row: Row, said: Sequence[Row], rate: float) -> Judged | None:
         is_shown=not best["is_blind"],
         rate=rate,
         answered_for=best["prelabel_id"],
+        review_id=best["review_id"],
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -15,8 +17,10 @@ from models.types import Task
 from pipelines.audit import Drift
 from pipelines.policy.audited import AuditReport
 from pipelines.policy.fit import Fitted
+from pipelines.policy.scoring import scored_again
 from pipelines.policy.simulation import Simulation, fresh, simulate
 from pipelines.policy.terms import ALL, Terms
+from pipelines.policy.trace import Recount, Traced, recount, trace
 from pipelines.store.evidence import EvidenceReader
 from pipelines.store.policies import Policies, StoredPolicy, evidence_of
 from pipelines.store.store import Store
@@ -157,6 +161,70 @@ def _drift_line(one: Drift) -> dict[str, object]:
         "p (Holm)": f"{one.adjusted_p:.2g}",
         "": "drifted" if one.is_significant else "",
     }
+
+
+@policy_app.command("trace")
+def trace_command(policy_id: PolicyId, config: Config = None, as_json: AsJson = False) -> None:
+    """Count a certificate's figures again from the rows that they are made of, and list these rows (--json)."""
+    rows, counts = with_store(config, lambda store: _traced(store, policy_id))
+    if as_json:
+        print_json({"figures": [asdict(one) for one in counts], "rows": [asdict(one) for one in rows]})
+    else:
+        print_rows(
+            [
+                {
+                    "slice": one.slice or "all",
+                    "labels": one.n,
+                    "accepted": one.n_accepted,
+                    "errors": f"{one.errors:g}",
+                    "": "as certified" if one.is_same else "NOT as certified",
+                }
+                for one in counts
+            ]
+        )
+        notes.print("each label with its pre-label and review: --json; the query: pipelines/store/evidence.py")
+    if not all(one.is_same for one in counts):
+        raise typer.Exit(1)
+
+
+async def _traced(store: Store, policy_id: str) -> tuple[list[Traced], list[Recount]]:
+    stored = await Policies(store).get(policy_id)
+    rows = trace(await EvidenceReader(store).certified_on(stored), stored.policy, stored.calibration)
+    return rows, recount(rows, stored.policy)
+
+
+@policy_app.command("report")
+def report_command(
+    policy_id: PolicyId,
+    out: Annotated[Path, typer.Option(help="The page to write, such as calibration.html.", show_default=False)],
+    config: Config = None,
+) -> None:
+    """Write how well a policy's calibration holds on answers that it was not fitted to, as one page."""
+    with_store(config, lambda store: _report(store, policy_id, out))
+    notes.print(f"look at [bold]{out}[/]", soft_wrap=True)
+
+
+async def _report(store: Store, policy_id: str, out: Path) -> None:
+    from pipelines.calibration.report import write_report
+    from pipelines.calibration.report.held_out import judged_items, judged_labels
+
+    stored = await Policies(store).get(policy_id)
+    policy, calibration = stored.policy, stored.calibration
+    if calibration is None:
+        raise ConfigError(f"policy '{policy_id}' has no calibration: {stored.evidence['uncalibrated']}")
+    judged = [one for one in await EvidenceReader(store).certified_on(stored) if one.answer is not None]
+    said = [scored_again(one.pre_label, calibration).prediction for one in judged]
+    answers = [one.answer or () for one in judged]
+    acceptable = policy.terms.acceptable(policy.task)
+    write_report(
+        out,
+        calibration=calibration,
+        labels=judged_labels(policy.task, said, answers, acceptable),
+        items=judged_items(policy.task, said, answers, acceptable, calibration),
+        is_held_out=True,
+        made=datetime.now(UTC),
+        title=f"Calibration of {policy.id}",
+    )
 
 
 @policy_app.command()
@@ -303,10 +371,6 @@ def _line(one: StoredPolicy) -> dict[str, object]:
         "round": one.policy.round,
         "state": one.state,
         "promise": f"{one.policy.terms.mode} ≤ {one.policy.terms.alpha:.1%}",
-        "certified": f"{len(certified)} of {len(certificates)}"
-        if len(certificates) > 1
-        else ("yes" if certified else "no"),
-        "accepts": f"{coverage:.1%}",
+        "accepts": f"{coverage:.1%}" if certified else "nothing",
         "labels": sum(certificate.n for certificate in certificates),
-        "fitted": f"{one.created_at:%Y-%m-%d %H:%M} UTC",
     }

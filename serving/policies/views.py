@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from pipelines.calibration import Calibration
 from pipelines.policy.audited import AuditReport
 from pipelines.policy.certified import POLICY, CertifiedPolicy
 from pipelines.policy.fit import Fitted
@@ -17,12 +18,26 @@ def fitted_view(fitted: Fitted) -> dict[str, Any]:
 
 
 def stored_view(one: StoredPolicy) -> dict[str, Any]:
-    """A policy with its state, what it stands on, and its history."""
+    """A policy with its state, what it stands on, how its scores were calibrated, and its history."""
     return policy_view(one.policy) | {
+        "calibration": None if one.calibration is None else calibration_view(one.calibration),
         "state": one.state,
         "created_at": one.created_at,
         "evidence": one.evidence,
         "events": [asdict(event) for event in one.events],
+    }
+
+
+def calibration_view(calibration: Calibration) -> dict[str, Any]:
+    """How each label's confidence comes about, and the item's: method, number of answers, and date."""
+    labels, item = calibration.labels, calibration.item
+    described = [] if labels is None else [labels.describe(), *map(labels.describe, sorted(labels.own))]
+    return {
+        "id": calibration.id,
+        "labels": [asdict(one) for one in described],
+        "item": None
+        if item is None
+        else {"method": item.method, "n": item.n, "positives": item.positives, "fitted_at": item.fitted_at},
     }
 
 

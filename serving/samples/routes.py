@@ -24,10 +24,11 @@ routes = APIRouter(route_class=StrictRoute, tags=["samples"])
 class SampleBody(Body):
     """What to choose: ``budget`` items of a ``run``, or of all runs of a ``task``.
 
-    A tenth of them (``explore``) is drawn uniformly from all that no human has labelled, and is reviewed without the
-    pre-label being shown; the ``strategy`` chooses the rest. ``group_by`` is a key of the items' meta, for ``quotas``
-    and the strategy stratified. ``radius`` keeps near-duplicates out; ``most_cost`` bounds 1 + annotations (recordings:
-    1 + seconds) of all together. ``sample`` makes the call repeatable: the same id chooses nothing anew.
+    A tenth of them (``explore``) is drawn uniformly from all items, and is reviewed without the pre-label being shown,
+    where no human has reviewed it yet; the ``strategy`` chooses the rest from what no human has labelled. ``group_by``
+    is a key of the items' meta, for ``quotas`` and the strategy stratified. ``radius`` keeps near-duplicates out;
+    ``most_cost`` bounds 1 + annotations (recordings: 1 + seconds) of all together. ``sample`` makes the call
+    repeatable: the same id chooses nothing anew.
     """
 
     budget: int = Field(ge=1, le=_MOST)

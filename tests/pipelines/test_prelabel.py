@@ -14,8 +14,10 @@ import pytest
 from models.errors import ItemError, OverloadedError
 from models.geometry import encode_mask
 from models.types import Annotation, Box, BoxPrompt, Content, Item, Prediction, Priority, Prompts, Task, TextSpan
+from pipelines.calibration import Calibration, fit_item, fit_labels
+from pipelines.disagreement import Extras, extras_of
 from pipelines.ontology import Alias, Class, Ontology
-from pipelines.policy import ThresholdPolicy
+from pipelines.policy import Policy, ThresholdPolicy
 from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
 from pipelines.recent import Recent
 from pipelines.sanity import SanityRules
@@ -384,3 +386,75 @@ async def test_the_store_is_told_by_when_to_begin() -> None:
     assert begin_by is not None
     assert now + 33.0 <= begin_by < now + 63.0
     assert whenever is None
+
+
+def a_calibration(*, chain: tuple[str, ...] = ("finder@1:finderfinder",)) -> Calibration:
+    """Every label is right half as often as its score says, and so is every item."""
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(0.01, 0.99, 400)
+    is_right = rng.uniform(size=400) < scores / 2
+    labels = fit_labels(["circle"] * 400, scores, is_right=is_right, fitted_at=NOW, rng=rng)
+    item = fit_item([{}] * 400, is_right, raw_scores=scores, fitted_at=NOW, rng=rng)
+    return Calibration(task="detection", chain=chain, config_digest="c", labels=labels, item=item, created_at=NOW)
+
+
+async def test_a_calibration_of_these_models_gives_every_label_and_the_item_a_confidence() -> None:
+    calibration = a_calibration()
+    flow = replace(a_flow(Scripted({"finder": lambda _: BOXES})), calibrations={"detection": calibration})
+
+    said = labelled(await pre_label(an_image(), flow)).pre_label
+
+    assert said.calibrated and said.confidence is not None and 0.0 < said.confidence < 0.6
+    assert said.provenance.calibration_id == calibration.id
+    assert [a.score for a in said.prediction.annotations] == [a.score for a in BOXES.annotations]
+    assert all(a.confidence is not None and a.confidence < a.score for a in said.prediction.annotations)
+
+
+async def test_a_calibration_of_other_models_is_not_used() -> None:
+    other = a_calibration(chain=("finder@1:other",))
+    flow = replace(a_flow(Scripted({"finder": lambda _: BOXES})), calibrations={"detection": other})
+
+    said = labelled(await pre_label(an_image(), flow)).pre_label
+
+    assert (said.calibrated, said.confidence, said.provenance.calibration_id) == (False, None, None)
+    assert said.prediction == BOXES
+
+
+async def test_the_policy_that_is_in_force_when_the_models_have_answered_decides() -> None:
+    strict = ThresholdPolicy(queue="images", accept_score=0.99)
+    policies: dict[Task, Policy] = {"detection": ThresholdPolicy(queue="images", accept_score=0.1)}
+
+    def answer(_: Content) -> Prediction:
+        policies["detection"] = strict  # is activated while the models work
+        return BOXES
+
+    flow = replace(a_flow(Scripted({"finder": answer})), policies=policies)
+
+    outcome = labelled(await pre_label(an_image(), flow))
+
+    assert (outcome.decision.route, outcome.decision.policy_id) == ("review", strict.id)
+    assert outcome.pre_label.provenance.policy_id == strict.id
+
+
+async def test_extras_ask_once_more_and_add_their_doubts() -> None:
+    scripted = Scripted({"finder": lambda _: BOXES, "second": lambda _: Prediction()})
+    card = TaskCard(task="detection", models=("finder",))
+    extras = extras_of(Extras(second_model="second"), card)
+    flow = replace(a_flow(scripted), extras={"detection": extras})
+
+    said = labelled(await pre_label(an_image(), flow)).pre_label
+
+    assert said.uncertainty["second_model"] == 1.0  # it has found nothing of it
+    assert [model for model, _ in scripted.asked] == ["finder", "second"]
+
+
+async def test_an_extra_that_fails_costs_its_entry_and_not_the_item() -> None:
+    def fails(_: Content) -> Prediction:
+        raise ItemError("model_failed", "told to fail")
+
+    extras = extras_of(Extras(second_model="second"), TaskCard(task="detection", models=("finder",)))
+    flow = replace(a_flow(Scripted({"finder": lambda _: BOXES, "second": fails})), extras={"detection": extras})
+
+    said = labelled(await pre_label(an_image(), flow)).pre_label
+
+    assert "second_model" not in said.uncertainty and said.prediction == BOXES

@@ -15,18 +15,8 @@ from serving import cli, demo_command
 
 run = CliRunner()
 COMMANDS = [
-    "bench",
-    "demo",
-    "serve",
-    "annotate",
-    "export",
-    "runs",
-    "models",
-    "queue",
-    "corrections",
-    "sample",
-    "key",
-    "doctor",
+    *("bench", "demo", "serve", "annotate", "export", "runs", "models", "queue"),
+    *("policy", "sample", "corrections", "plant", "key", "doctor"),
 ]
 
 

@@ -43,7 +43,7 @@ def test_rates_and_errors_are_shown_for_people_and_machines(postgres_url: str, e
     said = run.invoke(cli.app, ["corrections", "--by", "label", "--run", "drop", "--json"], env=environment)
 
     assert shown.exit_code == 0, shown.output
-    for word in ("detector@1", "50.0%", "class 1", "4.0"):
+    for word in ("detector@1", "50%", "class (1)", "4.0"):
         assert word in shown.stdout
     assert "reviewers noticed 0 of 1 errors that were planted" in shown.stderr
     told = json.loads(said.stdout)

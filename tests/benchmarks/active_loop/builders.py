@@ -40,6 +40,7 @@ def a_round(number: int = 1, *, items: int = 1_000, accepted: int = 500, wrong: 
         "calibrated_on": 0,
         "threshold": 0.9,
         "bound": 0.045,
+        "expected": accepted / items,
         "drop": of_all,
         "fresh": of_all,
         "by_eye": {"all": Accepted(items=items, accepted=700, wrong=90)},

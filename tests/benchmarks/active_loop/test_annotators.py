@@ -15,7 +15,7 @@ from pipelines.corrections.acceptable import loss
 
 
 def annotators(subject: Subject, error_rate: float, *, seed: int = 0) -> Annotators:
-    return Annotators(subject=subject, examples={}, error_rate=error_rate, rng=np.random.default_rng(seed))
+    return Annotators(subject=subject, examples={}, error_rate=error_rate, seed=seed)
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.02, 0.3])
@@ -46,3 +46,14 @@ def test_where_nothing_is_there_nothing_is_got_wrong() -> None:
     [example] = ner.draw("easy", 1, "text", np.random.default_rng(0))
 
     assert people.answer(replace(example, truth=())) == () and people.wrong == 0
+
+
+def test_an_item_gets_the_same_answer_whenever_it_is_asked_about() -> None:
+    subject = ner.subject()
+    examples = subject.drop(50, "texts", np.random.default_rng(1))
+
+    forwards = [annotators(subject, 0.5).answer(one) for one in examples]
+    backwards = [annotators(subject, 0.5).answer(one) for one in reversed(examples)]
+
+    assert forwards == backwards[::-1]
+    assert forwards != [annotators(subject, 0.5, seed=1).answer(one) for one in examples]

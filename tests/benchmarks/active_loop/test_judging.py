@@ -33,7 +33,7 @@ def test_loops_that_keep_their_promise_meet_every_bar() -> None:
 
     found = judgements(loops, alpha=0.05, target=0.9)
 
-    assert [one.is_met for one in found] == [True] * 4
+    assert [one.is_met for one in found] == [True] * 5
 
 
 def test_one_broken_round_in_one_loop_misses_the_bar() -> None:
@@ -56,6 +56,14 @@ def test_a_control_that_breaks_nothing_misses_its_bar() -> None:
     found = judgements([loop], alpha=0.05, target=0.9)
 
     assert not judged("control", found).is_met
+
+
+def test_a_policy_that_accepts_less_than_its_certificate_says_is_found() -> None:
+    found = judgements(
+        [a_loop(rounds=[a_round(), a_round(accepted=0, wrong=0, expected=0.45)])], alpha=0.05, target=0.9
+    )
+
+    assert judged("beside", found).value == pytest.approx(0.45) and not judged("beside", found).is_met
 
 
 def test_an_old_policy_that_accepts_what_a_new_model_says_is_found() -> None:

@@ -76,7 +76,7 @@ def test_the_same_seed_measures_the_same() -> None:
 
 
 def test_the_saved_figures_are_of_enough_trials() -> None:
-    saved = json.loads(SAVED.read_text())
+    saved = json.loads(SAVED.read_text())["simulated"]
 
     assert saved["trials"] >= 1_000
     assert {cell["n"] for entry in saved["methods"] for cell in entry["cells"]} == {300, 1_000, 3_000}

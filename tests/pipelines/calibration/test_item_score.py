@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,3 +170,17 @@ def test_a_feature_that_is_no_number_is_refused() -> None:
 
     with pytest.raises(InvalidRequestError, match="finite"):
         fitted([*rows[:-1], {"first": math.nan}], raw, is_acceptable)
+
+
+@given(
+    values=st.lists(st.floats(-30.0, 30.0), min_size=8, max_size=8), order=st.permutations([str(n) for n in range(8)])
+)
+def test_the_order_in_which_terms_are_kept_changes_nothing(values: list[float], order: list[str]) -> None:
+    """A database keeps keys in an order of its own, and a threshold may lie on the very number."""
+    term = Term(weight=0.1, mean=0.3, scale=0.7, low=-30.0, high=30.0)
+    terms = {str(n): replace(term, weight=0.1 * (n + 1)) for n in range(8)}
+    features = {str(n): value for n, value in enumerate(values)}
+
+    one, other = Combiner(intercept=0.1, terms=terms), Combiner(intercept=0.1, terms={n: terms[n] for n in order})
+
+    assert one.probability(features) == other.probability(features)

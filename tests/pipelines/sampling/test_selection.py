@@ -185,6 +185,19 @@ def test_a_random_choice_that_nothing_binds_is_a_simple_random_sample() -> None:
     assert {one.propensity for one in bound} == {2 / 40, None}
 
 
+def test_a_draw_from_all_takes_labelled_items_too_and_a_strategy_never_does() -> None:
+    items = some_items(40, labelled=30)
+
+    chosen = [items.select(20, explore=0.5, drawn_from="all", seed=seed) for seed in range(100)]
+
+    drawn = {one.id for own in chosen for one in own if one.is_uniform}
+    picked = {one.id for own in chosen for one in own if not one.is_uniform}
+    assert drawn == set(items.ids)
+    assert picked <= set(items.ids) - set(items.labelled)
+    assert chosen[0][0].propensity == 10 / 40
+    assert chosen[0][0].reason == "explore: one of 10 drawn uniformly from all 40 items"
+
+
 BAD = [
     ({"budget": -1}, "budget"),
     ({"budget": 2.5}, "budget"),

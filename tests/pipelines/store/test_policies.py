@@ -42,6 +42,26 @@ async def test_a_policy_and_its_calibration_come_back_as_they_were_fitted(polici
     assert (stored.state, stored.events) == ("fitted", ())
 
 
+async def test_the_order_in_which_the_database_keeps_keys_changes_no_id(policies: Policies) -> None:
+    """PostgreSQL puts short keys before long ones."""
+    fitted = a_fitted()
+    assert fitted.calibration is not None and fitted.calibration.labels is not None
+    pooled = fitted.calibration.labels.pooled
+    labels = replace(fitted.calibration.labels, own={"organisation": pooled, "date": pooled, "person": pooled})
+    calibration = replace(fitted.calibration, labels=labels)
+    policy = replace(
+        fitted.policy,
+        calibration_id=calibration.id,
+        certificates={"source=longest": a_certificate(), "source=b": a_certificate(0.5)},
+    )
+    await policies.add(replace(fitted, policy=policy, calibration=calibration))
+
+    stored = await policies.get(policy.id)
+
+    assert stored.calibration is not None and list(stored.calibration.labels.own) != list(labels.own)  # type: ignore[union-attr]
+    assert (stored.policy.id, stored.calibration.id) == (policy.id, calibration.id)
+
+
 async def test_a_threshold_that_accepts_nothing_survives(policies: Policies) -> None:
     fitted = a_fitted()
     nothing = replace(fitted, policy=replace(fitted.policy, certificates={"": a_certificate(math.inf)}))
