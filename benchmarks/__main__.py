@@ -15,6 +15,8 @@ from benchmarks import gpu as gpu_benchmark
 from benchmarks import gpu_workload, machine
 from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
+from benchmarks.active_loop import command as active_loop_benchmark
+from benchmarks.active_loop import report as active_loop_report
 from benchmarks.decisions import parts as decision_parts
 from benchmarks.drops import registry
 from benchmarks.judgement import Report
@@ -155,6 +157,41 @@ def decisions(
     else:
         Console().print(*(one.table for one in reports.values()))
     raise typer.Exit(0 if all(one.is_met for one in reports.values()) else 1)
+
+
+@app.command("active-loop")
+def active_loop(
+    task: Annotated[str, typer.Option(help="detection, ner, or both.")] = "both",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of four.", show_default=False)] = None,
+    quick: Annotated[bool, typer.Option(help="One seed and two rounds of small drops, within two minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write result and plot to benchmarks/results/active_loop.*.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A folder for the plot.", show_default=False)] = None,
+) -> None:
+    """Label, choose, review, certify, route and learn, round by round, where the truth is known. Exits 1 on a miss."""
+    known = active_loop_benchmark.PLANS
+    if task != "both" and task not in known:
+        raise typer.BadParameter(f"no task '{task}'; known: {', '.join(known)}, both", param_hint="--task")
+    measured = active_loop_benchmark.measure(
+        [name for name in known if task in (name, "both")],
+        rounds=rounds,
+        quick=quick,
+        progress=lambda line: typer.echo(line, err=True),
+    )
+    for folder in (RESULTS if save else None, out):
+        if folder is not None:
+            _plot_active_loop(measured, folder)
+    _report("active_loop", active_loop_report.report(measured), as_json=as_json, save=save)
+
+
+def _plot_active_loop(measured: active_loop_benchmark.Measured, folder: Path) -> None:
+    try:
+        from benchmarks.active_loop import plots
+    except ImportError:
+        typer.echo("no plot: matplotlib is not installed; install prelabel[bench]", err=True)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.draw(measured, folder / "active_loop.png", machine.here())
 
 
 def _refuse_unknown(only: Collection[str], known: Collection[str]) -> None:

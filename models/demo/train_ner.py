@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,16 +33,56 @@ def train(folder: Path, *, seed: int) -> None:
     tokenizer = make_tokenizer([a_training_text(rng).text for _ in range(VOCABULARY_TEXTS)])
     model = make_model(tokenizer)
     log.note(parameters=sum(parameter.numel() for parameter in model.parameters()))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=STEPS, pct_start=0.1)
+    _optimise(
+        model, tokenizer, lambda: [a_training_text(rng) for _ in range(BATCH)], steps=STEPS, peak_rate=RATE, log=log
+    )
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def fine_tune(
+    base: Path, folder: Path, *, sentences: Sequence[Sentence], steps: int, batch: int, peak_rate: float, seed: int
+) -> None:
+    """Train the network in ``base`` on, with these sentences, and save it with its tokenizer and the log."""
+    from transformers import BertForTokenClassification, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    model = BertForTokenClassification.from_pretrained(base, local_files_only=True).train()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base, local_files_only=True)
+    _optimise(
+        model,
+        tokenizer,
+        lambda: [sentences[index] for index in rng.integers(len(sentences), size=batch)],
+        steps=steps,
+        peak_rate=peak_rate,
+        log=Log(folder / "training.jsonl"),
+    )
+    model.eval().save_pretrained(folder)
+    for file in base.glob("tokenizer*.json"):
+        shutil.copy(file, folder)
+
+
+def _optimise(
+    model: BertForTokenClassification,
+    tokenizer: PreTrainedTokenizerFast,
+    draw_batch: Callable[[], list[Sentence]],
+    *,
+    steps: int,
+    peak_rate: float,
+    log: Log,
+) -> None:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=peak_rate, total_steps=steps, pct_start=0.1)
     losses = list[float]()
-    for step in range(1, STEPS + 1):
-        losses.append(_step(model, tokenizer, [a_training_text(rng) for _ in range(BATCH)], optimiser))
+    for step in range(1, steps + 1):
+        losses.append(_step(model, tokenizer, draw_batch(), optimiser))
         schedule.step()
         if step % 100 == 0:
             log.note(step=step, loss=round(float(np.mean(losses[-100:])), 5))
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _step(

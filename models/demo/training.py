@@ -43,16 +43,18 @@ def optimise(
     warm_up_steps: int,
     weight_decay: float,
     log: Log,
+    memory: float = _MEMORY,
 ) -> None:
     """Trains with AdamW, and leaves the moving average of the weights in the model.
 
-    The learning rate climbs linearly to ``peak_rate``, then falls to zero along half a cosine.
+    The learning rate climbs linearly to ``peak_rate``, then falls to zero along half a cosine. ``memory`` is what the
+    average keeps of itself in each step: it looks back on about 1 / (1 - memory) of them.
     """
 
     def share_of_peak(step: int) -> float:
         return min((step + 1) / warm_up_steps, 0.5 * (1.0 + math.cos(math.pi * step / steps)))
 
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY), use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(memory), use_buffers=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share_of_peak)
     losses = list[float]()
