@@ -70,7 +70,7 @@ def recalibrated(
     whole = fit(evidence, this)
     if whole.calibration is None:
         raise RuntimeError(f"{n} labels give no calibration: {whole.uncalibrated}")
-    by_part = _by_part(evidence, this, whole, whole.calibration)
+    by_part = _by_part(evidence, this, whole.calibration)
     scenes, certified = [scored.scenes[place] for place in fresh.tolist()], np.array(whole.certified_on)
     confidences = _confidences(scenes, whole.calibration)
     certifying = _confidences([scored.scenes[place] for place in certified.tolist()], whole.calibration)
@@ -113,10 +113,9 @@ def _evidence(scored: Scored, sample: np.ndarray, others: np.ndarray) -> Evidenc
     return Evidence(judged=judged, pending=0, pool=pool, population=len(scored.scenes))
 
 
-def _by_part(evidence: Evidence, this: Fit, whole: Fitted, calibration: Calibration) -> Fitted:
+def _by_part(evidence: Evidence, this: Fit, calibration: Calibration) -> Fitted:
     """A threshold and a certificate for each part, on the same calibration and labels."""
-    kept = replace(this, calibration=calibration, calibrated_on=frozenset(whole.calibrated_on))
-    return fit(evidence, replace(kept, terms=BY_PART))
+    return fit(evidence, replace(this, calibration=calibration, terms=BY_PART))
 
 
 def _confidences(scenes: Sequence[LabelledScene], calibration: Calibration) -> np.ndarray:

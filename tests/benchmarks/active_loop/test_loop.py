@@ -47,7 +47,9 @@ async def test_what_trains_does_not_certify_labels_add_up_and_a_new_model_voids_
     assert answers - 24 >= loop.rounds[1].random_labels and 0 < loop.rounds[1].wrong_answers < 0.3 * answers
     decided = await _decided(store, "again-2")
     assert len({one.model for one in loop.rounds}) == 2
-    assert {route for route, _ in decided} == {"review"} and all("the models are" in why for _, why in decided)
+    assert {route for route, _ in decided} == {"review"} and all(
+        "the models and their configurations are" in why for _, why in decided
+    )
 
 
 @pytest.mark.statistics
