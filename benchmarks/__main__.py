@@ -162,7 +162,9 @@ def decisions(
 @app.command("active-loop")
 def active_loop(
     task: Annotated[str, typer.Option(help="detection, ner, or both.")] = "both",
-    rounds: Annotated[int | None, typer.Option(min=1, help="Instead of four.", show_default=False)] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Instead of four (three of images).", show_default=False)
+    ] = None,
     quick: Annotated[bool, typer.Option(help="One seed and two rounds of small drops, within two minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     save: Annotated[bool, typer.Option(help="Write result and plot to benchmarks/results/active_loop.*.")] = False,

@@ -25,7 +25,7 @@ TaskName = Literal["detection", "ner"]
 STRATEGIES: tuple[Strategy, ...] = ("hybrid", "random")
 PLANS: dict[TaskName, Plan] = {
     "ner": Plan(rounds=4, drop=600, budget=160, explore=0.75, held_out=500),
-    "detection": Plan(rounds=4, drop=300, budget=150, explore=11 / 15, held_out=200),
+    "detection": Plan(rounds=3, drop=300, budget=150, explore=11 / 15, held_out=200),
 }
 QUICK_PLANS: dict[TaskName, Plan] = {
     "ner": Plan(rounds=2, drop=400, budget=160, explore=0.75, held_out=200),

@@ -76,5 +76,5 @@ def subject() -> Subject:
         learn=learn,
         terms=Terms(queue="images", alpha=0.10, delta=0.05, audit_rate=0.05, min_n=30),
         by_eye=ThresholdPolicy(queue="images", accept_score=0.6, accept_no_miss=0.6, accept_nothing_found=0.95),
-        target=0.80,
+        target=0.83,
     )

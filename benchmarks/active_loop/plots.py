@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,8 +20,8 @@ from benchmarks.active_loop.truth import ALL
 from benchmarks.machine import Machine
 from models.types import Task
 
-_ROW_IN, _WIDTH_IN, _DPI = 3.7, 13.0, 150
-_CAPTION_CHARS = 205
+_ROW_IN, _WIDTH_IN, _DPI = 3.7, 13.4, 150
+_CAPTION_CHARS = 230
 # Lightness and marks differ with the colour: the plots read in greyscale too.
 _INKS = {"hybrid": "#0b3c5d", "random": "#d1495b"}
 _MARKS = {"hybrid": "o-", "random": "s--"}
@@ -31,10 +32,10 @@ _WHAT: dict[Task, str] = {"ner": "Entities in texts", "detection": "Shapes in im
 def draw(measured: Measured, file: Path, machine: Machine) -> None:
     """Write one picture with a row for each task: quality, what is accepted, and the error of that."""
     tasks = list(measured.loops)
-    height = _ROW_IN * len(tasks) + 0.75
+    height = _ROW_IN * len(tasks) + 0.9
     figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI)
     grid = figure.subplots(len(tasks), 3, squeeze=False)
-    figure.subplots_adjust(left=0.055, right=0.985, top=1 - 0.5 / height, bottom=1.1 / height, wspace=0.2, hspace=0.42)
+    figure.subplots_adjust(left=0.055, right=0.985, top=1 - 0.5 / height, bottom=1.45 / height, wspace=0.26, hspace=0.5)
     for row, task in zip(grid, tasks, strict=True):
         loops, subject = measured.loops[task], subject_of(task)
         _quality(row[0], loops, subject)
@@ -53,21 +54,30 @@ def _quality(axes: Axes, loops: Sequence[Loop], subject: Subject) -> None:
     heights = [height for loop in loops for _, height in loop.curve()]
     bottom = min(heights) - 0.02
     axes.set_ylim(bottom, max(*heights, subject.target) + 0.015)
-    for name in _names(loops):
-        own = [loop for loop in loops if loop.strategy == name]
+    by_name = {name: [loop for loop in loops if loop.strategy == name] for name in _names(loops)}
+    reached = {name: labels_to(own, subject.target) for name, own in by_name.items()}
+    ends = {name: mean_curve(own)[1][-1] for name, own in by_name.items()}
+    for name, own in by_name.items():
         for loop in own:
             axes.plot(*zip(*loop.curve(), strict=True), color=_INKS[name], alpha=0.25, linewidth=0.9)
-        axes.plot(*mean_curve(own), _MARKS[name], color=_INKS[name], linewidth=1.8, markersize=5, label=name)
-        if (reached := labels_to(own, subject.target)) is not None:
-            axes.plot([reached, reached], [bottom, subject.target], ":", color=_INKS[name], linewidth=1.2)
-            axes.text(reached + 1.5, bottom, f"{reached:.0f}", fontsize=8.5, color=_INKS[name], va="bottom")
+        labels, means = mean_curve(own)
+        axes.plot(labels, means, _MARKS[name], color=_INKS[name], linewidth=1.8, markersize=5)
+        align = "bottom" if ends[name] == max(ends.values()) else "top"
+        axes.text(labels[-1] + 3, means[-1], name, color=_INKS[name], fontsize=9.5, fontweight="bold", va=align)
+        if (at := reached[name]) is not None:
+            axes.plot([at, at], [bottom, subject.target], ":", color=_INKS[name], linewidth=1.2)
+            is_first = at == min(other for other in reached.values() if other is not None)
+            axes.text(at, bottom, f" {at:.0f} ", fontsize=9, color=_INKS[name], va="bottom", ha=_side(is_first))
     axes.axhline(subject.target, color="0.5", linewidth=1, linestyle=(0, (6, 3)))
     axes.text(-2, subject.target, f"F1 {subject.target}", fontsize=8, color="0.4", va="bottom")
-    axes.set_xlim(left=-3)
+    axes.set_xlim(-3, 1.2 * max(loop.chosen_labels for loop in loops))
     axes.set_xlabel("labels that a strategy chose")
     axes.set_ylabel("F1 on held-out items")
     _title(axes, f"{_WHAT[subject.task]}: quality")
-    axes.legend(frameon=False, loc="lower right", fontsize=9)
+
+
+def _side(is_first: bool) -> Literal["right", "left"]:
+    return "right" if is_first else "left"
 
 
 def _coverage(axes: Axes, loops: Sequence[Loop]) -> None:
@@ -117,13 +127,12 @@ def _error(axes: Axes, loops: Sequence[Loop], subject: Subject) -> None:
                     marked.add(name)
                     axes.plot([place], [height], mark, color=ink, markersize=6 if mark != "_" else 11, label=label)
     axes.text(
-        0.995,
+        0.008,
         alpha,
-        f"promised: at most {alpha:.0%} ",
+        f"promised: at most {alpha:.0%}",
         fontsize=8.5,
         color=_LIMIT,
         va="bottom",
-        ha="right",
         transform=axes.get_yaxis_transform(),
     )
     axes.set_ylim(-0.002, 1.45 * tallest)

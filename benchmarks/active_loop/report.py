@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.active_loop.command import Measured, subject_of
-from benchmarks.active_loop.judging import judgements, labels_to, saving
+from benchmarks.active_loop.judging import control, judgements, labels_to, saving
 from benchmarks.active_loop.rounds import Loop, Plan, Round
 from benchmarks.active_loop.subject import Subject
 from benchmarks.active_loop.truth import ALL, Accepted
@@ -20,11 +20,13 @@ from benchmarks.judgement import Report
 def report(measured: Measured) -> Report:
     """What is judged, all rounds of all loops, and their tables."""
     subjects = {task: subject_of(task) for task in measured.loops}
+    alphas = {task: subjects[task].terms.alpha for task in subjects}
     judged = [
         judgement
         for task, loops in measured.loops.items()
-        for judgement in judgements(loops, alpha=subjects[task].terms.alpha, target=subjects[task].target)
+        for judgement in judgements(loops, alpha=alphas[task], target=subjects[task].target)
     ]
+    judged.append(control([(loop, alphas[task]) for task, loops in measured.loops.items() for loop in loops]))
     tables = [
         table
         for task, loops in measured.loops.items()
@@ -68,11 +70,10 @@ def _loop(loop: Loop) -> dict[str, Any]:
 
 
 def _round(one: Round) -> dict[str, Any]:
-    accepted = {name: {part: asdict(of) for part, of in getattr(one, name).items()} for name in _ACCEPTED}
+    """All of a round; what was accepted beside the drop's as a whole alone."""
+    accepted = {"drop": {part: asdict(of) for part, of in one.drop.items()}}
+    accepted |= {"fresh": asdict(one.fresh[ALL]), "by_eye": asdict(one.by_eye[ALL])}
     return asdict(one) | accepted | {"quality": _rounded(one.quality), "seconds": round(one.seconds, 1)}
-
-
-_ACCEPTED = ("drop", "fresh", "by_eye")
 
 
 def _rounded(values: Any) -> dict[str, float]:
@@ -81,23 +82,37 @@ def _rounded(values: Any) -> dict[str, float]:
 
 def _rounds(loops: Sequence[Loop], subject: Subject) -> Table:
     ours, terms = _of(loops, "hybrid"), subject.terms
-    title = (
-        f"{subject.task}: hybrid, {len(ours)} seeds, mean (lowest to highest); at most {terms.alpha:.0%} of all items "
-        "may be accepted and wrong"
-    )
+    promise = f"at most {terms.alpha:.0%} of all items may be accepted and wrong"
+    title = f"{subject.task}: hybrid, {len(ours)} seeds, means (lowest to highest); {promise}"
     grid = Table(title=title, title_justify="left")
-    heads = ("round", "labels chosen", "random sample", "certified on", "bound", "accepted", "true error", "held out")
-    for head in (*heads, "by eye: accepted", "error", "F1"):
+    heads = (
+        "round",
+        "chosen",
+        "random",
+        "certified on",
+        "bound",
+        "accepted",
+        "error",
+        "held out",
+        "by eye",
+        "error",
+        "F1",
+    )
+    for head in (*heads, "F1"):
         grid.add_column(head, justify="right")
     for rounds in zip(*(loop.rounds for loop in ours), strict=True):
         grid.add_row(
             str(rounds[0].number),
             *(_whole(rounds, pick) for pick in (_chosen, _random, _certified_on)),
-            *(_share(rounds, pick) for pick in (_bound, _coverage, _error, _fresh_error, _eye_coverage, _eye_error)),
-            _plain([one.quality[ALL] for one in rounds]),
+            *(_share(rounds, pick, digits=1) for pick in (_bound,)),
+            _share(rounds, _coverage, digits=0),
+            *(_share(rounds, pick, digits=1) for pick in (_error, _fresh_error)),
+            _share(rounds, _eye_coverage, digits=0),
+            _share(rounds, _eye_error, digits=1),
+            _mean([one.quality[ALL] for one in rounds]),
         )
     last = [loop.last_quality[ALL] for loop in ours]
-    grid.add_row("after", _counted([loop.chosen_labels for loop in ours]), *[""] * 8, _plain(last))
+    grid.add_row("after", _counted([loop.chosen_labels for loop in ours]), *[""] * 8, _mean(last))
     return grid
 
 
@@ -126,7 +141,7 @@ def _compared(loops: Sequence[Loop], subject: Subject) -> Table:
     for name in _names(loops):
         own = _of(loops, name)
         each = ", ".join(_labels(labels_to([loop], target), loop) for loop in own)
-        last = _plain([loop.last_quality[ALL] for loop in own])
+        last = _mean([loop.last_quality[ALL] for loop in own])
         grid.add_row(name, _labels(labels_to(own, target), own[0]), each, last)
     if (share := saving(loops, target=target)) is not None:
         bound = "at most " if labels_to(_of(loops, "random"), target) is None else ""
@@ -139,11 +154,7 @@ def _labels(found: float | None, loop: Loop) -> str:
 
 
 def _summed(parts: Sequence[Accepted]) -> Accepted:
-    return Accepted(
-        items=sum(one.items for one in parts),
-        accepted=sum(one.accepted for one in parts),
-        wrong=sum(one.wrong for one in parts),
-    )
+    return sum(parts[1:], start=parts[0])
 
 
 def _of(loops: Sequence[Loop], strategy: str) -> list[Loop]:
@@ -162,19 +173,14 @@ def _counted(values: Sequence[float]) -> str:
     return f"{np.mean(values):.0f}"
 
 
-def _share(rounds: Sequence[Round], pick: Callable[[Round], float]) -> str:
-    values = [pick(one) for one in rounds]
-    if len(values) == 1:
-        return f"{values[0]:.1%}"
-    return f"{np.mean(values):.1%} ({min(values):.1%} to {max(values):.1%})"
+def _share(rounds: Sequence[Round], pick: Callable[[Round], float], *, digits: int) -> str:
+    values = [100.0 * pick(one) for one in rounds]
+    mean = f"{np.mean(values):.{digits}f} %"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
-def _plain(values: Sequence[float]) -> str:
-    return (
-        f"{np.mean(values):.3f}"
-        if len(values) == 1
-        else f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-    )
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f}"
 
 
 def _chosen(one: Round) -> float:

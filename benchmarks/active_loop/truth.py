@@ -21,6 +21,12 @@ class Accepted:
     accepted: int
     wrong: int
 
+    def __add__(self, other: Accepted) -> Accepted:
+        """Both together."""
+        return Accepted(
+            items=self.items + other.items, accepted=self.accepted + other.accepted, wrong=self.wrong + other.wrong
+        )
+
     @property
     def coverage(self) -> float:
         """The share of all items that is accepted."""

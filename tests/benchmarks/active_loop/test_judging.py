@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmarks.active_loop.judging import broken, judgements, labels_to, saving
+from benchmarks.active_loop.judging import broken, control, judgements, labels_to, saving
 from benchmarks.active_loop.rounds import Loop
 from benchmarks.judgement import Judgement
 from tests.benchmarks.active_loop.builders import a_loop, a_round
@@ -33,7 +33,7 @@ def test_loops_that_keep_their_promise_meet_every_bar() -> None:
 
     found = judgements(loops, alpha=0.05, target=0.9)
 
-    assert [one.is_met for one in found] == [True] * 5
+    assert [one.is_met for one in found] == [True] * 4
 
 
 def test_one_broken_round_in_one_loop_misses_the_bar() -> None:
@@ -50,12 +50,21 @@ def test_loops_that_accept_nothing_prove_nothing() -> None:
     assert judged("the drop", found).value is None and not judged("the drop", found).is_met
 
 
-def test_a_control_that_breaks_nothing_misses_its_bar() -> None:
-    loop = a_loop(rounds=[a_round(by_eye=a_round(wrong=50).drop)])
+def test_held_out_items_count_beside_the_drop() -> None:
+    fresh = a_round(items=1_000, wrong=95).drop
+    loop = a_loop(rounds=[a_round(items=1_000, wrong=10, fresh=fresh)])
 
     found = judgements([loop], alpha=0.05, target=0.9)
 
-    assert not judged("control", found).is_met
+    assert judged("the drop", found).value == 0 and judged("held-out", found).value == 1
+
+
+def test_thresholds_by_eye_that_break_the_bound_are_flagged_and_a_control_that_breaks_nothing_is_no_control() -> None:
+    broken_by_eye, kept_by_eye = a_loop(), a_loop(rounds=[a_round(by_eye=a_round(wrong=50).drop)])
+
+    assert control([(broken_by_eye, 0.05)]).value == 1 and control([(broken_by_eye, 0.05)]).is_met
+    assert not control([(kept_by_eye, 0.05)]).is_met
+    assert not control([(broken_by_eye, 0.1)]).is_met
 
 
 def test_a_policy_that_accepts_less_than_its_certificate_says_is_found() -> None:
