@@ -29,7 +29,7 @@ PLANS: dict[TaskName, Plan] = {
 }
 QUICK_PLANS: dict[TaskName, Plan] = {
     "ner": Plan(rounds=2, drop=400, budget=160, explore=0.75, held_out=200),
-    "detection": Plan(rounds=2, drop=200, budget=150, explore=11 / 15, held_out=100),
+    "detection": Plan(rounds=2, drop=180, budget=150, explore=11 / 15, held_out=60),
 }
 SEEDS: dict[TaskName, int] = {"ner": 3, "detection": 2}
 _AT_ONCE = 2  # processes of one thread each: what two cores do

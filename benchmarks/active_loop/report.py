@@ -85,19 +85,7 @@ def _rounds(loops: Sequence[Loop], subject: Subject) -> Table:
     promise = f"at most {terms.alpha:.0%} of all items may be accepted and wrong"
     title = f"{subject.task}: hybrid, {len(ours)} seeds, means (lowest to highest); {promise}"
     grid = Table(title=title, title_justify="left")
-    heads = (
-        "round",
-        "chosen",
-        "random",
-        "certified on",
-        "bound",
-        "accepted",
-        "error",
-        "held out",
-        "by eye",
-        "error",
-        "F1",
-    )
+    heads = ("round", "chosen", "random", "certified on", "bound", "accepted", "error", "held out", "by eye", "error")
     for head in (*heads, "F1"):
         grid.add_column(head, justify="right")
     for rounds in zip(*(loop.rounds for loop in ours), strict=True):
