@@ -47,3 +47,21 @@ def test_the_table_of_label_savings_is_that_of_the_results() -> None:
         strategies = ("random", "entropy", "margin", "k_center", "typiclust", "hybrid")
         labels = [str(savings[pool][strategy]["labels_to_0.92"] or "> 320") for strategy in strategies]
         assert printed[name, labels[0]][1:] == [*labels, f"{savings[pool]['hybrid']['wins']} of 20"]
+
+
+def test_what_is_said_of_the_active_loop_is_what_it_came_to() -> None:
+    result = results("active_loop.json")
+    told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    judged = {judgement["what"]: judgement for judgement in result["judgements"]}
+    promises = [one for what, one in judged.items() if "the drop: rounds over" in what]
+    rounds = sum(int(one["what"].split("of ")[1].split()[0]) for one in promises)
+    [by_eye] = [one for what, one in judged.items() if what.startswith("control")]
+    labels = result["tasks"]["ner"]["labels_to_target"]
+
+    assert len(promises) == 2 and all(one["value"] == 0 for one in promises)
+    assert f"In none of {rounds} rounds" in told
+    assert f"broke it in {by_eye['value']:g} of {by_eye['what'].rsplit(' ', 1)[1]}." in told
+    assert (
+        f"needs {labels['hybrid']:.0f} chosen labels to an F1 of 0.90 where random choice needs {labels['random']:.0f}"
+        in told
+    )
