@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from benchmarks.active_loop.command import Measured, subject_of
 from benchmarks.active_loop.judging import labels_to, mean_curve
@@ -45,7 +45,7 @@ def draw(measured: Measured, file: Path, machine: Machine) -> None:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="0.9", linewidth=0.8)
             axes.set_axisbelow(True)
-    caption = "\n".join(textwrap.wrap(_caption(measured, machine), _CAPTION_CHARS))
+    caption = "\n".join(textwrap.wrap(_caption(measured, machine), _CAPTION_CHARS, break_on_hyphens=False))
     figure.text(0.012, 0.1 / height, caption, fontsize=7.8, color="0.35", va="bottom", linespacing=1.4)
     figure.savefig(file)
 
@@ -138,6 +138,7 @@ def _error(axes: Axes, loops: Sequence[Loop], subject: Subject) -> None:
     axes.set_ylim(-0.002, 1.45 * tallest)
     axes.set_xlim(0.6, max(len(loop.rounds) for loop in loops) + 0.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MultipleLocator(0.02))  # others, such as 2.5 %, would be shown rounded
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("round (every loop a mark, both strategies)")
     axes.set_ylabel("accepted and wrong, of all items")
