@@ -367,9 +367,7 @@ label_studio_events = Table(
     "label_studio_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column(
-        "connection_id", Text, ForeignKey("label_studio_projects.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("connection_id", Text, ForeignKey("label_studio_projects.id", ondelete="CASCADE"), nullable=False),
     Column("action", Text, nullable=False),
     Column("ids", ARRAY(BigInteger), nullable=False),
     Column("received_at", _moment, nullable=False, server_default=func.clock_timestamp()),
