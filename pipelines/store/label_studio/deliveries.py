@@ -222,7 +222,7 @@ class Deliveries:
         """How many predictions are in which state."""
         query = select(_STATE, func.count()).where(self._ours).group_by(_STATE)
         async with database.reading(self._engine) as connection:
-            return {state: count for state, count in await connection.execute(query)}
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def items_of(self, task_ids: Collection[int]) -> list[RowMapping]:
         """Of each prediction that these tasks ever had: task_id, version, run_id, item_id, task; the newest last."""
@@ -281,7 +281,12 @@ def _arrays(keys: Iterable[Key]) -> dict[str, list[Any]]:
     return {"task_ids": [task_id for task_id, _ in in_order], "digests": [digest for _, digest in in_order]}
 
 
+_THESE = """connection_id = :connection_id AND version = :version
+    AND (task_id, digest) IN (SELECT given.* FROM unnest(:task_ids, :digests) AS given (task_id, digest))"""
+
+
 def _statement(sql: str) -> TextClause:
+    sql = sql.replace(":these", _THESE)
     given = text(sql)
     arrays = {"task_ids": ARRAY(BigInteger), "digests": ARRAY(Text), "item_ids": ARRAY(Text)}
     return given.bindparams(*(bindparam(name, type_=arrays[name]) for name in arrays if f":{name}" in sql))
@@ -328,17 +333,14 @@ WHERE ours.state = 'failed' OR (
 RETURNING task_id, digest
 """)
 
-_NAMED = """connection_id = :connection_id AND version = :version
-    AND (task_id, digest) IN (SELECT given.* FROM unnest(:task_ids, :digests) AS given (task_id, digest))"""
-
-_HOLD = _statement(f"""
+_HOLD = _statement("""
 UPDATE label_studio_tasks SET held_until = greatest(held_until, clock_timestamp() + :held_s * interval '1 second')
-WHERE {_NAMED} AND state = 'open' AND task = :task
+WHERE :these AND state = 'open' AND task = :task
 """)
 
-_FINISHED = _statement(f"""
+_FINISHED = _statement("""
 SELECT task_id, digest FROM label_studio_tasks AS ours
-WHERE {_NAMED} AND (
+WHERE :these AND (
     EXISTS (
         SELECT FROM prelabels AS made
         WHERE made.run_id = ours.run_id AND made.item_id = ours.item_id AND made.task = ours.task
@@ -350,10 +352,10 @@ WHERE {_NAMED} AND (
 )
 """)
 
-_PROMISE = _statement(f"""
+_PROMISE = _statement("""
 UPDATE label_studio_tasks
 SET state = 'promised', held_until = clock_timestamp() + :held_s * interval '1 second', changed_at = clock_timestamp()
-WHERE {_NAMED}
+WHERE :these
     AND state <> 'pushing'
     AND NOT (state = 'delivered' AND changed_at > :began_at - :just_s * interval '1 second')
     AND (:is_alone OR NOT (state IN ('promised', 'answered') AND held_until > clock_timestamp()))
