@@ -27,6 +27,8 @@ from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.corrections import routes as correction_routes
 from serving.deployments import ReplicaState
+from serving.integrations.label_studio.routes import SECRET_PATHS
+from serving.integrations.label_studio.routes import routes as label_studio_routes
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
@@ -361,7 +363,7 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.add_middleware(CallLimit, paths=_LIMITED, most=server.max_calls)
     api.add_middleware(BodyLimit, max_bytes=server.max_body_bytes, max_bytes_at_once=server.max_bodies_bytes)
     if server.api_keys:
-        api.add_middleware(RequireKey, keys=KeyRing(server.api_keys))
+        api.add_middleware(RequireKey, keys=KeyRing(server.api_keys), secret_paths=SECRET_PATHS)
     else:
         api.add_middleware(RequireLocalHost)
     errors.install(api)
@@ -376,5 +378,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(policy_routes, prefix="/v1")
     api.include_router(correction_routes, prefix="/v1")
     api.include_router(sample_routes, prefix="/v1")
+    api.include_router(label_studio_routes, prefix="/label-studio")
     api.include_router(_metrics)
     return api

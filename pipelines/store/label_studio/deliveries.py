@@ -154,6 +154,12 @@ class Deliveries:
         async with database.transaction(self._engine) as connection:
             await connection.execute(change.values(held_until=_NOW))
 
+    async def is_owing(self) -> bool:
+        """Whether something is to be pushed now, or set aside because it has failed."""
+        async with database.reading(self._engine) as connection:
+            found = await connection.execute(_IS_OWING, {"connection_id": self._connection_id})
+            return found.scalar_one()
+
     async def take(self, *, limit: int) -> list[Owed]:
         """Predictions to push now, marked as ``pushing``; one process at a time may do so for a connection."""
         due = (
@@ -360,6 +366,22 @@ WHERE :these
     AND NOT (state = 'delivered' AND changed_at > :began_at - :just_s * interval '1 second')
     AND (:is_alone OR NOT (state IN ('promised', 'answered') AND held_until > clock_timestamp()))
 RETURNING task_id, digest
+""")
+
+_IS_OWING = text("""
+SELECT EXISTS (
+    SELECT FROM label_studio_tasks AS ours
+    WHERE connection_id = :connection_id AND state = 'open' AND held_until <= clock_timestamp() AND (
+        EXISTS (
+            SELECT FROM prelabels AS made
+            WHERE made.run_id = ours.run_id AND made.item_id = ours.item_id AND made.task = ours.task
+        ) OR EXISTS (
+            SELECT FROM failures AS failed
+            WHERE failed.run_id = ours.run_id AND failed.item_id = ours.item_id AND failed.task = ours.task
+                AND failed.retry_s IS NULL
+        )
+    )
+)
 """)
 
 _SET_FAILED_ASIDE = text("""
