@@ -137,16 +137,11 @@ def read_interface(config: str) -> Interface:
     except UnicodeEncodeError as err:
         raise _bad(f"it holds a lone surrogate at character {err.start}") from err
     interface = found.interface()
-    if not interface.sources or not interface.controls:
-        what = "a tag that shows data" if not interface.sources else "a tag that labels it"
-        raise _bad(f"it has no {what}, such as {_EXAMPLE[bool(interface.sources)]}")
+    if not interface.sources:
+        raise _bad('it shows nothing; add what is to be labelled, such as <Image name="image" value="$image"/>')
+    if not interface.controls:
+        raise _bad('it takes no labels; add a control, such as <Labels name="label" toName="text">')
     return interface
-
-
-_EXAMPLE = {
-    False: '<Image name="image" value="$image"/>',
-    True: '<RectangleLabels name="label" toName="image"><Label value="cat"/></RectangleLabels>',
-}
 
 
 class _Reading:
