@@ -1,0 +1,1 @@
+"""Connects Label Studio to the service."""
