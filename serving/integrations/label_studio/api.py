@@ -71,9 +71,14 @@ class LabelStudio:
         """Where it is; no slash at its end."""
         return self._calls.url
 
-    async def authorization(self) -> Mapping[str, str]:
-        """The headers that open media which Label Studio keeps, good for minutes; send them to its own origin only."""
-        return {"Authorization": await self._calls.token.authorization()}
+    async def authorization(self, *, refused: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """The headers that open media which Label Studio keeps, good for minutes; send them to its own origin only.
+
+        Args:
+            refused: headers given before that it has not taken; others are fetched, if there can be any.
+        """
+        before = None if refused is None else refused.get("Authorization")
+        return {"Authorization": await self._calls.token.authorization(refused=before)}
 
     async def version(self) -> str:
         """The release, such as ``1.23.2``; the token is not looked at by Label Studio."""

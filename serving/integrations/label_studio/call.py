@@ -62,8 +62,8 @@ class Bound:
     binding: Binding
 
 
-def bound(settings: Settings, asked: str, label_config: str) -> Bound:
-    """The task that a path asks for, bound to a labeling config.
+def bound(settings: Settings, asked: str, label_config: str, *, is_interactive: bool = False) -> Bound:
+    """The task that a path asks for, bound to a labeling config; for somebody who points at an object, segmentation.
 
     Raises:
         NotFoundError: no such task is deployed (unknown_task).
@@ -71,7 +71,9 @@ def bound(settings: Settings, asked: str, label_config: str) -> Bound:
         UnservableError: it cannot be served; the message says what is missing.
     """
     tasks = deployed(settings, asked)
-    return _bound(label_config, tasks, labels_of(settings))
+    if is_interactive and tasks == ("detection",) and "segmentation" in settings.tasks:
+        tasks = ("detection", "segmentation")
+    return _bound(label_config, tasks, labels_of(settings), is_interactive=is_interactive)
 
 
 def deployed(settings: Settings, asked: str) -> tuple[Task, ...]:
@@ -93,9 +95,9 @@ def labels_of(settings: Settings) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)  # the same few projects ask again and again, and twice before every /predict
-def _bound(label_config: str, tasks: tuple[Task, ...], labels: tuple[str, ...]) -> Bound:
+def _bound(label_config: str, tasks: tuple[Task, ...], labels: tuple[str, ...], *, is_interactive: bool) -> Bound:
     interface = read_interface(label_config)
-    task = tasks[0] if len(tasks) == 1 else choose_task(interface, tasks)
+    task = tasks[0] if len(tasks) == 1 else choose_task(interface, tasks, is_interactive=is_interactive)
     return Bound(task=task, binding=bind(interface, task, labels=labels))
 
 

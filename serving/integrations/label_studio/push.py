@@ -11,8 +11,10 @@ from models.errors import PrelabelError
 from pipelines.store.label_studio.connections import Connection
 from pipelines.store.label_studio.deliveries import Deliveries, Key, Owed
 from pipelines.store.store import Store
-from serving.integrations.label_studio.api import LabelStudio, Project, RefusedError
+from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import bound, prediction_of
+from serving.integrations.label_studio.errors import LabelStudioError
+from serving.integrations.label_studio.records import Project
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,21 +66,42 @@ class Pusher:
         return sent
 
     async def _send(self, part: Sequence[tuple[Owed, dict[str, Any]]]) -> int:
-        """Send these in one call, or in halves where Label Studio refuses one of them."""
+        """Send these in one call, which Label Studio stores all at once; how many it took.
+
+        Raises:
+            LabelStudioError: it took none, or nobody knows.
+        """
         if not part:
             return 0
+        project_id = self._connection.project_id
         try:
-            await self._server.import_predictions(self._connection.project_id, [row for _, row in part])
-        except RefusedError as err:
-            if len(part) == 1:
-                logger.warning("%s takes no prediction for task %s: %s", self._connection.name, part[0][0].task_id, err)
-                await self._give_up([part[0][0]])
+            stored = await self._server.import_predictions(project_id, [row for _, row in part])
+        except LabelStudioError as err:
+            if err.code != "label_studio_rejected":
+                raise
+            there = await self._server.existing_tasks(project_id, [owed.task_id for owed, _ in part])
+            await self._give_up([owed for owed, _ in part if owed.task_id not in there])
+            rest = [one for one in part if one[0].task_id in there]
+            if len(rest) == len(part):
+                logger.warning("%s refuses predictions: %s", self._connection.name, err.message)
+                await self._give_up([owed for owed, _ in part])
                 return 0
-            half = len(part) // 2
-            return await self._send(part[:half]) + await self._send(part[half:])
+            return await self._send(rest)
         for version, keys in _by_version([owed for owed, _ in part]).items():
-            await self._deliveries.settle(keys, version=version, is_there=True)
-        return len(part)
+            await self._settle(version, keys, is_sure=stored == len(part))
+        return stored
+
+    async def _settle(self, version: str, keys: Sequence[Key], *, is_sure: bool) -> None:
+        """Note that these were sent; those that Label Studio has left out in silence would be left out again."""
+        lost = set[Key]()
+        if not is_sure:
+            task_ids = [task_id for task_id, _ in keys]
+            there = await self._server.predicted_tasks(self._connection.project_id, task_ids, version)
+            lost = {key for key in keys if key[0] not in there}
+        await self._deliveries.settle(set(keys) - lost, version=version, is_there=True)
+        if lost:
+            logger.warning("%s has left out %s predictions as invalid", self._connection.name, len(lost))
+            await self._deliveries.give_up(lost, version=version)
 
     async def _give_up(self, owed: Sequence[Owed]) -> None:
         for version, keys in _by_version(owed).items():

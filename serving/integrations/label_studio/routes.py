@@ -163,7 +163,7 @@ def _version(service: Service, task: str, label_config: str) -> str:
 
 
 def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
-    found = bound(service.settings, task, body.label_config or "")
+    found = bound(service.settings, task, body.label_config or "", is_interactive=body.context is not None)
     answer_s = service.settings.label_studio.answer_s
     return call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
 

@@ -17,9 +17,10 @@ from pipelines.store.hold import held
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.events import Event, Events
 from pipelines.store.store import Store
-from serving.integrations.label_studio.api import LabelStudio, Project
+from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.follow import Follower
 from serving.integrations.label_studio.push import Pusher
+from serving.integrations.label_studio.records import Project
 from serving.service import DeployedModels
 from serving.settings import Settings
 
