@@ -45,6 +45,7 @@ _ANSWERS = f"""
 SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
     prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
     tasks.state, tasks.queue, tasks.is_blind, reviews.id AS review_id, reviews.annotations AS answer,
+    reviews.submitted_at AS answered_at,
     tasks.stream = 'random' OR decisions.uniform_rate IS NOT NULL OR (tasks.is_blind AND NOT decisions.is_blind)
         AS is_in_random_order
 FROM prelabels
@@ -158,6 +159,7 @@ def _member(row: Row, said: Sequence[Row], rate: float) -> Member:
         rate=rate,
         answered_for=None if best is None else best["prelabel_id"],
         review_id=None if best is None else best["review_id"],
+        answered_at=None if best is None else best["answered_at"],
     )
     return Member(
         judged=None if best is None else judged,

@@ -306,7 +306,7 @@ async def _simulated(
     policy, of = stored.policy, stored.policy.task
     evidence = await EvidenceReader(store).read(of, policy.conditions, run_id=run)
     used = frozenset(stored.evidence["certified_on"]) | frozenset(stored.evidence["calibrated_on"])
-    new = fresh(evidence.judged, used)
+    new = fresh(evidence.judged, stored.created_at, used=used)
     note = "held against answers that came after the fit"
     if not new:
         note = "held against the answers that it was fitted to: the certificate's bound stands, these bounds flatter it"
