@@ -6,7 +6,7 @@ import asyncio
 import re
 import ssl
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpcore
 import httpx
@@ -14,7 +14,8 @@ import httpx
 from models.errors import ItemError
 from models.types import Content, Item
 from pipelines.fetch import buckets, files, inline, tar
-from pipelines.fetch.network import GuardedNetwork, Resolver, resolve_by_system
+from pipelines.fetch.credentials import Credentials
+from pipelines.fetch.network import Resolver, resolve_by_system
 from pipelines.fetch.policy import FetchPolicy
 from pipelines.fetch.url import blocked
 from pipelines.fetch.web import Web
@@ -33,6 +34,7 @@ class Fetcher:
         resolve: Resolver = resolve_by_system,
         network: httpcore.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
+        credentials: Credentials | None = None,
         open_filesystem: buckets.OpenFilesystem = buckets.open_filesystem,
     ) -> None:
         """
@@ -41,12 +43,13 @@ class Fetcher:
             resolve: finds a host's addresses.
             network: dials addresses that have been checked.
             tls: which certificates are trusted; by default those of the web's usual authorities.
+            credentials: with what the servers that were connected are asked; they are opened beside the policy's.
             open_filesystem: gives the fsspec filesystem of a bucket's scheme.
         """
         self._policy = policy
-        inner = network or httpcore.AnyIOBackend()
-        guarded = GuardedNetwork(policy, resolve, inner)  # pyright: ignore[reportArgumentType] (AnyIOBackend is typed as optional)
-        self._web = Web(policy, guarded, tls or httpx.create_ssl_context(trust_env=False))
+        dialled: Any = network or httpcore.AnyIOBackend()  # which is typed as optional
+        tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._web = Web(policy, resolve, dialled, tls=tls, credentials=credentials)
         self._open_filesystem = open_filesystem
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
 

@@ -10,7 +10,6 @@ import httpcore
 
 from models.errors import ItemError
 from pipelines.fetch.address import is_public
-from pipelines.fetch.policy import FetchPolicy
 from pipelines.fetch.url import blocked
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -29,8 +28,16 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     that points elsewhere a moment later, or to several places at once, gains nothing.
     """
 
-    def __init__(self, policy: FetchPolicy, resolve: Resolver, network: httpcore.AsyncNetworkBackend) -> None:
-        self._policy = policy
+    def __init__(
+        self, resolve: Resolver, network: httpcore.AsyncNetworkBackend, *, is_open: Callable[[str, int], bool]
+    ) -> None:
+        """
+        Args:
+            resolve: finds a host's addresses.
+            network: dials them.
+            is_open: whether a host and port may have an address that is not public.
+        """
+        self._is_open = is_open
         self._resolve = resolve
         self._network = network
 
@@ -64,7 +71,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
             raise _unresolved(host) from err
         if not addresses:
             raise _unresolved(host)
-        if not self._policy.names(host, port) and not all(map(is_public, addresses)):
+        if not self._is_open(host, port) and not all(map(is_public, addresses)):
             raise blocked(
                 f"the host '{host}', which resolves to an address that is not public",
                 "a public one; add it to fetch.allowed_hosts to open it",

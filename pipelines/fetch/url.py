@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import httpx
@@ -17,8 +18,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
-def parse_url(text: str, policy: FetchPolicy, *, base: httpx.URL | None = None) -> httpx.URL:
-    """Parse a web address, or a redirect's target seen from ``base``, and check all that can be checked without DNS.
+def read_url(text: str, *, base: httpx.URL | None = None) -> httpx.URL:
+    """Parse a web address, or a redirect's target seen from ``base``, that every parser reads alike.
 
     Raises:
         ItemError: blocked_url.
@@ -31,8 +32,40 @@ def parse_url(text: str, policy: FetchPolicy, *, base: httpx.URL | None = None) 
         url = base.join(text) if base else httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as err:
         raise blocked("a URL that cannot be parsed", "http(s)://host/path") from err
-    _check(url, policy)
+    if url.scheme not in _DEFAULT_PORT:
+        raise blocked(f"the scheme '{url.scheme[:20]}'", "http or https")
+    if url.userinfo:
+        raise blocked("a URL with a user name or password in it", "one without")
+    if not _HOST.fullmatch(_host_of(url)):
+        raise blocked("a URL without a plain host name", "http(s)://host/path")
     return url
+
+
+def check_host(url: httpx.URL, policy: FetchPolicy) -> None:
+    """See whether a stranger's host and port may be opened, as far as it can be told without DNS.
+
+    Raises:
+        ItemError: blocked_url.
+    """
+    host, port = _host_of(url), port_of(url)
+    if policy.names(host, port):
+        return
+    if policy.only_allowed_hosts:
+        raise blocked(f"the host '{host}'", "one of fetch.allowed_hosts; add it there to open it")
+    if port not in policy.allowed_ports:
+        raise blocked(
+            f"port {port}", f"one of {policy.allowed_ports}; add 'host:port' to fetch.allowed_hosts to open it"
+        )
+    if not _may_be_public(host):
+        raise blocked(f"the host '{host}'", "a public one; add it to fetch.allowed_hosts to open it")
+
+
+def origin_of(url: httpx.URL) -> str:
+    """``scheme://host:port``, always with the port. Names are compared as they are written, but for their case: one
+    that ends in a dot is another one. An IPv6 address is in brackets and in its shortest form."""
+    host = _host_of(url)
+    host = f"[{ipaddress.IPv6Address(host).compressed}]" if ":" in host else host
+    return f"{url.scheme}://{host}:{port_of(url)}"
 
 
 def port_of(url: httpx.URL) -> int:
@@ -49,24 +82,8 @@ def blocked(got: str, wanted: str) -> ItemError:
     return ItemError("blocked_url", f"this URI is not opened: got {got}, wanted {wanted}")
 
 
-def _check(url: httpx.URL, policy: FetchPolicy) -> None:
-    if url.scheme not in _DEFAULT_PORT:
-        raise blocked(f"the scheme '{url.scheme[:20]}'", "http or https")
-    if url.userinfo:
-        raise blocked("a URL with a user name or password in it", "one without")
-    host, port = url.raw_host.decode("ascii"), port_of(url)
-    if not _HOST.fullmatch(host):
-        raise blocked("a URL without a plain host name", "http(s)://host/path")
-    if policy.names(host, port):
-        return
-    if policy.only_allowed_hosts:
-        raise blocked(f"the host '{host}'", "one of fetch.allowed_hosts; add it there to open it")
-    if port not in policy.allowed_ports:
-        raise blocked(
-            f"port {port}", f"one of {policy.allowed_ports}; add 'host:port' to fetch.allowed_hosts to open it"
-        )
-    if not _may_be_public(host):
-        raise blocked(f"the host '{host}'", "a public one; add it to fetch.allowed_hosts to open it")
+def _host_of(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii")
 
 
 def _may_be_public(host: str) -> bool:

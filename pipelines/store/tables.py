@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -325,6 +326,61 @@ corrections = Table(
     Column("seconds", Double),
     Column("created_at", _moment, nullable=False, server_default=_now),
     Index("corrections_of_prelabel", "prelabel_id"),
+)
+
+label_studio_projects = Table(
+    "label_studio_projects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("project_id", BigInteger, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("secret_digest", Text, nullable=False),
+    Column("is_automatic", Boolean, nullable=False, server_default="true"),
+    Column("polled_until", _moment),
+    Column("created_at", _moment, nullable=False, server_default=_now),
+    UniqueConstraint("url", "project_id", name="label_studio_projects_once"),
+)
+
+label_studio_tasks = Table(
+    "label_studio_tasks",
+    metadata,
+    Column("connection_id", Text, ForeignKey("label_studio_projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("task_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("held_until", _moment, nullable=False),
+    Column("changed_at", _moment, nullable=False, server_default=_now),
+    Index("label_studio_tasks_of_item", "run_id", "item_id"),
+)
+Index(
+    *("label_studio_tasks_owed", label_studio_tasks.c.connection_id, label_studio_tasks.c.held_until),
+    postgresql_where=text("state IN ('open', 'promised', 'answered', 'pushing')"),
+)
+
+label_studio_events = Table(
+    "label_studio_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "connection_id", Text, ForeignKey("label_studio_projects.id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("action", Text, nullable=False),
+    Column("ids", ARRAY(BigInteger), nullable=False),
+    Column("received_at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("done_at", _moment),
+    Column("problem", Text),
+)
+Index(
+    *("label_studio_events_due", label_studio_events.c.connection_id, label_studio_events.c.due_at),
+    postgresql_where=text("done_at IS NULL"),
 )
 
 audit_log = Table(

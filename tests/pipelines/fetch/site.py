@@ -25,9 +25,10 @@ SECRET = "X-Amz-Signature=s3cr3t"
 
 @dataclass(slots=True)
 class Site:
-    """A running server: its port, and the head of every request that it got."""
+    """A running server: its port, what it answers, and the head of every request that it got."""
 
     port: int
+    routes: dict[str, Route] = field(default_factory=dict)
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
 
@@ -77,7 +78,7 @@ def endless(chunk: bytes, pause_s: float = 0.0) -> Route:
 
 @asynccontextmanager
 async def serving(routes: dict[str, Route]) -> AsyncIterator[Site]:
-    site = Site(port=0)
+    site = Site(port=0, routes=routes)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
