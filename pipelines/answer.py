@@ -1,4 +1,4 @@
-"""Checks that a human's annotations can be true of an item of their task."""
+"""Reads what a human answers, and checks that it can be true of an item of its task."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from pydantic import ValidationError
+
 from models.geometry import run_lengths
 from models.types import Annotation, Box, Mask, Polygon, Task, TextSpan, TimeSpan, WholeItem
+from pipelines.errors import InvalidRequestError
+from pipelines.store import rows
+from pipelines.store.jsonb import Json, storable, to_json
 from pipelines.tasks import GEOMETRIES
+
+_LONGEST_NAME = 200
 
 
 def problems(task: Task, annotations: Sequence[Annotation]) -> list[str]:
@@ -52,3 +59,52 @@ def _is_possible(geometry: WholeItem | Box | Polygon | Mask | TextSpan | TimeSpa
             return 0 <= start < end
         case TimeSpan(start_s=start, end_s=end):
             return math.isfinite(end) and 0.0 <= start <= end
+
+
+def annotations_of(given: object) -> tuple[Annotation, ...]:
+    """The annotations, given as values or as their JSON.
+
+    Raises:
+        InvalidRequestError: they cannot be read.
+    """
+    try:
+        return rows.ANNOTATIONS.validate_python(given)
+    except ValidationError as err:
+        details = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
+        raise InvalidRequestError("invalid_annotations", f"these are not annotations: {details}") from err
+
+
+def stored_annotations(annotations: Sequence[Annotation]) -> Json:
+    """The annotations as the store keeps them.
+
+    Raises:
+        InvalidRequestError: there are numbers in them that it cannot keep.
+    """
+    try:
+        return to_json(rows.ANNOTATIONS.dump_python(tuple(annotations), warnings=False))
+    except (TypeError, ValueError) as err:
+        raise InvalidRequestError("invalid_annotations", f"these annotations cannot be stored: {err}") from err
+
+
+def short(what: str, value: str) -> str:
+    """A name as the store keeps it.
+
+    Raises:
+        InvalidRequestError: it is empty or longer than 200 characters.
+    """
+    if not 1 <= len(value) <= _LONGEST_NAME:
+        raise InvalidRequestError(
+            "invalid_argument", f"{what} must have 1 to {_LONGEST_NAME} characters; got {len(value)}"
+        )
+    return storable(value)
+
+
+def seconds_of(seconds: float | None) -> float | None:
+    """How long a human worked.
+
+    Raises:
+        InvalidRequestError: that is no finite number from 0 up.
+    """
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0.0):
+        raise InvalidRequestError("invalid_argument", f"seconds must be a number from 0 up; got {seconds}")
+    return seconds

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from sqlalchemy import Numeric, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.types import Annotation, Content, Item, Task
-from pipelines.answer import problems
+from pipelines.answer import annotations_of, problems, seconds_of, short, stored_annotations
 from pipelines.blind import hidden
 from pipelines.corrections.acceptable import Acceptable
 from pipelines.errors import ConflictError, InvalidRequestError, NotFoundError
 from pipelines.store import engine as database
 from pipelines.store import queries, rows
-from pipelines.store.jsonb import storable, to_json
+from pipelines.store.jsonb import storable
 from pipelines.store.plants import insert_plants, plants
 from pipelines.store.shown import Shown, changes, shown
 from pipelines.store.store import Store
@@ -30,7 +28,6 @@ from pipelines.store.values import Review
 from pipelines.types import PreLabel
 
 _MOST_AT_ONCE = 1000  # tasks in one claim
-_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ class ReviewQueue:
             raise InvalidRequestError("invalid_argument", f"n must be from 1 to {_MOST_AT_ONCE}; got {n}")
         arguments = {
             "queue": storable(queue),
-            "reviewer": _short("reviewer", reviewer),
+            "reviewer": short("reviewer", reviewer),
             "n": n,
             "lease_s": _lease(lease_s),
             "max_expiries": self._max_expiries,
@@ -159,14 +156,14 @@ class ReviewQueue:
             InvalidRequestError: the annotations cannot be read or cannot be true of an item of this task, or the
                 seconds or the key are out of range.
         """
-        given = _annotations(annotations)
+        given = annotations_of(annotations)
         answer = {
             "task_id": task_id,
             "attempt": attempt,
             "reviewer": storable(reviewer),
-            "annotations": _json(given),
-            "seconds": _seconds(seconds),
-            "idempotency_key": None if idempotency_key is None else _short("idempotency_key", idempotency_key),
+            "annotations": stored_annotations(given),
+            "seconds": seconds_of(seconds),
+            "idempotency_key": None if idempotency_key is None else short("idempotency_key", idempotency_key),
         }
         before = await self._shown(task_id)
         if found := problems(before.task, given):
@@ -328,36 +325,7 @@ def _key_reused(answer: Mapping[str, Any]) -> ConflictError:
     )
 
 
-def _annotations(given: object) -> tuple[Annotation, ...]:
-    try:
-        return rows.ANNOTATIONS.validate_python(given)
-    except ValidationError as err:
-        details = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
-        raise InvalidRequestError("invalid_annotations", f"these are not annotations: {details}") from err
-
-
-def _json(annotations: tuple[Annotation, ...]) -> Any:
-    try:
-        return to_json(rows.ANNOTATIONS.dump_python(annotations, warnings=False))
-    except (TypeError, ValueError) as err:
-        raise InvalidRequestError("invalid_annotations", f"these annotations cannot be stored: {err}") from err
-
-
-def _short(what: str, value: str) -> str:
-    if not 1 <= len(value) <= _LONGEST_NAME:
-        raise InvalidRequestError(
-            "invalid_argument", f"{what} must have 1 to {_LONGEST_NAME} characters; got {len(value)}"
-        )
-    return storable(value)
-
-
 def _lease(lease_s: float) -> float:
     if not 0.0 < lease_s <= 30 * 86_400.0:
         raise InvalidRequestError("invalid_argument", f"lease_s must be above 0 and at most 30 days; got {lease_s}")
     return lease_s
-
-
-def _seconds(seconds: float | None) -> float | None:
-    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0.0):
-        raise InvalidRequestError("invalid_argument", f"seconds must be a number from 0 up; got {seconds}")
-    return seconds

@@ -108,7 +108,7 @@ class Watch:
                 logger.exception("the audits cannot be looked at")
 
     async def _suspend_if_broken(self, policy: CertifiedPolicy) -> bool:
-        known = self._items[policy.id]
+        known = await self._still_known(policy)
         if not (new := await self._audits.answered(policy.id, known=known.keys())):
             return False
         reviewers = await self._reviewers(policy)
@@ -123,6 +123,13 @@ class Watch:
             return False
         logger.warning("policy '%s' is suspended: %s", policy.id, found.summary())
         return await self._policies.suspend(policy.id, actor=AUDITS, reason=found.summary())
+
+    async def _still_known(self, policy: CertifiedPolicy) -> dict[int, AuditedItem]:
+        """What was read so far, without what was replaced or withdrawn since."""
+        if known := self._items[policy.id]:
+            for void in await self._audits.void(known.keys()):
+                del known[void]
+        return known
 
     async def _suspend_if_drifted(self, policy: CertifiedPolicy) -> bool:
         """Look each time that 500 items more have been decided about.

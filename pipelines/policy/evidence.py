@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.types import Annotation, Item
 from pipelines.types import PreLabel
@@ -17,7 +18,7 @@ class Judged:
     whether the reviewer saw this pre-label, ``rate`` the share of items that was drawn when this one was.
     ``answered_for`` is the pre-label whose review gave the answer: another one where the same content had been answered
     blind for another model, as what is right about an item does not depend on who labels it first. ``review_id`` is
-    that review.
+    that review, ``answered_at`` when it came.
     """
 
     prelabel_id: int
@@ -28,6 +29,7 @@ class Judged:
     rate: float
     answered_for: int | None = None
     review_id: int | None = None
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

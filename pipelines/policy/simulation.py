@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.types import Item, Task
 from pipelines.bounds import upper_bound
@@ -89,6 +90,19 @@ def _is_wrong(one: Judged, task: Task, acceptable: Acceptable) -> bool:
     return one.answer is None or loss(task, one.pre_label.prediction.annotations, one.answer, acceptable) > 0.0
 
 
-def fresh(judged: Sequence[Judged], used: frozenset[int]) -> list[Judged]:
-    """Those that a policy was not fitted on."""
-    return [one for one in judged if one.prelabel_id not in used]
+def fresh(judged: Sequence[Judged], fitted_at: datetime, *, used: Collection[int]) -> list[Judged]:
+    """Those that a policy was not fitted to: they were answered after its fit.
+
+    A pre-label that the fit did not know is no sign of that: once a drop is labelled again, the very answers of the fit
+    are about new pre-labels. Where nobody could answer, the pre-label is all that there is to go by.
+
+    Args:
+        used: the pre-labels that the policy stands on.
+    """
+    return [one for one in judged if _is_fresh(one, fitted_at, used)]
+
+
+def _is_fresh(one: Judged, fitted_at: datetime, used: Collection[int]) -> bool:
+    if one.answered_at is None:
+        return one.prelabel_id not in used and one.answered_for not in used
+    return one.answered_at > fitted_at

@@ -24,12 +24,13 @@ SELECT reviews.id AS review_id, prelabels.id AS prelabel_id, prelabels.run_id, p
 FROM decisions
 JOIN prelabels ON prelabels.id = decisions.prelabel_id
 JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream = 'routed'
-JOIN reviews ON reviews.task_id = tasks.id
+JOIN reviews ON reviews.task_id = tasks.id AND reviews.void_since IS NULL AND reviews.was_shown IS NOT TRUE
 WHERE decisions.policy_id = :policy_id AND NOT reviews.id = ANY(CAST(:known AS bigint[]))
     AND (decisions.route = 'audit' OR decisions.uniform_rate IS NOT NULL)
     AND (CAST(:run_id AS text) IS NULL OR prelabels.run_id = :run_id)
 ORDER BY reviews.id
 """)
+_VOID = text("SELECT id FROM reviews WHERE id = ANY(CAST(:ids AS bigint[])) AND void_since IS NOT NULL")
 _DECIDED = text("""
 SELECT decisions.route, count(*) AS items, count(*) FILTER (WHERE tasks.state = 'dead') AS dead,
     count(*) FILTER (WHERE tasks.state IN ('pending', 'leased')) AS waiting
@@ -82,6 +83,11 @@ class Audits:
         async with database.reading(self._engine) as connection:
             found = (await connection.execute(_ANSWERED, these)).mappings().all()
         return await asyncio.to_thread(lambda: [_answered(row) for row in found])
+
+    async def void(self, review_ids: Collection[int]) -> set[int]:
+        """Those of these reviews that count no longer: replaced, or withdrawn."""
+        async with database.reading(self._engine) as connection:
+            return set((await connection.execute(_VOID, {"ids": list(review_ids)})).scalars())
 
     async def decided(self, policy_id: str, *, run_id: str | None = None) -> dict[Route, Decided]:
         """What became of a policy's decisions, by route."""

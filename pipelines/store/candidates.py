@@ -20,6 +20,7 @@ _PAGE = 5_000
 
 # The tasks that give a pre-label its answer (tables.gives_answer).
 _ANSWERING = "tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')"
+_COUNTING = "JOIN reviews ON reviews.task_id = tasks.id AND reviews.void_since IS NULL"
 _CANDIDATES = f"""
 SELECT prelabels.id, prelabels.run_id, prelabels.item_id, prelabels.uncertainty,
     prelabels.provenance ->> 'item_digest' AS digest,
@@ -30,8 +31,11 @@ SELECT prelabels.id, prelabels.run_id, prelabels.item_id, prelabels.uncertainty,
     items.uri IS NOT NULL OR items.text IS NOT NULL OR contents.digest IS NOT NULL AS can_be_shown,
     EXISTS (SELECT FROM review_tasks AS tasks WHERE {_ANSWERING}) AS has_task,
     EXISTS (SELECT FROM review_tasks AS tasks WHERE {_ANSWERING} AND tasks.is_blind) AS has_blind_task,
-    EXISTS (SELECT FROM review_tasks AS tasks JOIN reviews ON reviews.task_id = tasks.id WHERE {_ANSWERING})
-        AS is_labelled
+    EXISTS (SELECT FROM review_tasks AS tasks {_COUNTING} WHERE {_ANSWERING}) AS is_answered,
+    EXISTS (
+        SELECT FROM review_tasks AS tasks {_COUNTING}
+        WHERE tasks.prelabel_id = prelabels.id AND tasks.stream = 'volunteered'
+    ) AS is_volunteered
 FROM prelabels
 JOIN items ON items.run_id = prelabels.run_id AND items.id = prelabels.item_id
 LEFT JOIN contents ON contents.digest = items.digest
@@ -48,7 +52,8 @@ class Candidate:
     """A pre-label as a sample sees it; ``cost`` is 1 + its annotations, or 1 + a recording's seconds.
 
     ``has_task`` says whether its item has been, or will be, seen by a human, ``counts_if_drawn`` whether that human's
-    answer is one about this pre-label, or about no pre-label at all.
+    answer is one about this pre-label, or about no pre-label at all, and was asked for: what a platform has volunteered
+    is label enough, and no evidence.
     """
 
     prelabel_id: int
@@ -155,9 +160,9 @@ def _candidate(row: Any, earlier: Candidate | None, *, has_blind_answer: bool) -
         uncertainty=row["uncertainty"],
         group=row["member_of"] or "",
         cost=1.0 + max(weight, 0.0),
-        has_task=row["has_task"] or (earlier is not None and earlier.has_task),
+        has_task=row["has_task"] or row["is_volunteered"] or (earlier is not None and earlier.has_task),
         counts_if_drawn=row["has_task"] or has_blind_answer,
-        is_labelled=row["is_labelled"] or (earlier is not None and earlier.is_labelled),
+        is_labelled=row["is_answered"] or row["is_volunteered"] or (earlier is not None and earlier.is_labelled),
     )
 
 

@@ -41,18 +41,27 @@ GROUP BY 1, 2
 """  # noqa: S608
 # What people have said of these contents, or are to say, by whatever model's pre-label they come to them. They come in
 # random order to what was drawn: by routing, by a sample that queued it, or by one that hid what had not been seen yet.
+# But a platform serves its tasks as it likes. An answer that was changed since is as old as its first version.
 _ANSWERS = f"""
 SELECT prelabels.id AS prelabel_id, prelabels.item_id, {_DIGEST} AS digest,
     prelabels.provenance -> 'chain' AS chain, prelabels.provenance ->> 'config_digest' AS config_digest,
-    tasks.state, tasks.queue, tasks.is_blind, reviews.id AS review_id, reviews.annotations AS answer,
-    tasks.stream = 'random' OR decisions.uniform_rate IS NOT NULL OR (tasks.is_blind AND NOT decisions.is_blind)
-        AS is_in_random_order
+    CASE WHEN reviews.id IS NULL THEN tasks.state ELSE 'done' END AS state, tasks.queue,
+    tasks.is_blind AND reviews.was_shown IS NOT TRUE AS is_blind,
+    reviews.id AS review_id, reviews.annotations AS answer,
+    CASE WHEN reviews.id IS NOT NULL THEN (SELECT min(submitted_at) FROM reviews WHERE task_id = tasks.id) END
+        AS answered_at,
+    reviews.platform_answer_id IS NULL AND (
+        tasks.stream = 'random' OR decisions.uniform_rate IS NOT NULL OR (tasks.is_blind AND NOT decisions.is_blind)
+    ) AS is_in_random_order
 FROM prelabels
 JOIN decisions ON decisions.prelabel_id = prelabels.id
 JOIN review_tasks AS tasks ON tasks.prelabel_id = prelabels.id AND tasks.stream IN ('routed', 'random', 'sampled')
-LEFT JOIN reviews ON reviews.task_id = tasks.id
+LEFT JOIN reviews ON reviews.task_id = tasks.id AND CASE
+    WHEN CAST(:until AS timestamptz) IS NULL THEN reviews.void_since IS NULL
+    ELSE reviews.submitted_at <= :until AND coalesce(reviews.void_since > :until, true)
+END
 WHERE prelabels.task = :task AND {_DIGEST} = ANY(CAST(:digests AS text[]))
-    AND (CAST(:until AS timestamptz) IS NULL OR coalesce(reviews.submitted_at, :until) <= :until)
+    AND (reviews.id IS NOT NULL OR tasks.state <> 'done')
 ORDER BY prelabels.id
 """  # noqa: S608
 _SAMPLE = f"""
@@ -158,6 +167,7 @@ def _member(row: Row, said: Sequence[Row], rate: float) -> Member:
         rate=rate,
         answered_for=None if best is None else best["prelabel_id"],
         review_id=None if best is None else best["review_id"],
+        answered_at=None if best is None else best["answered_at"],
     )
     return Member(
         judged=None if best is None else judged,

@@ -15,7 +15,7 @@ from pipelines.store import rows
 from pipelines.store.jsonb import storable
 from pipelines.store.shown import SHOWN_COLUMNS, SHOWN_FROM, changes, of_row
 from pipelines.store.store import Store
-from pipelines.store.tables import corrections, review_tasks, reviews
+from pipelines.store.tables import corrections, counts, review_tasks, reviews
 from pipelines.store.totals import Chosen, Totals, queries_of
 
 _PER_PAGE = 100
@@ -59,7 +59,7 @@ class Ledger:
 
         Whoever puts it right and differs elsewhere from the answer that is known counts as having missed it.
         """
-        conditions: list[ColumnElement[bool]] = [corrections.c.stream == "seeded"]
+        conditions: list[ColumnElement[bool]] = [corrections.c.stream == "seeded", counts]
         if queue is not None:
             conditions.append(review_tasks.c.queue == storable(queue))
         if reviewer is not None:
@@ -84,7 +84,8 @@ class Ledger:
         after, done = 0, 0
         while page := await self._uncounted(after):
             for row in page:
-                if changed := await changes(of_row(row), rows.ANNOTATIONS.validate_python(row["annotations"])):
+                before = of_row(row, was_shown=row["was_shown"])
+                if changed := await changes(before, rows.ANNOTATIONS.validate_python(row["annotations"])):
                     correction = changed | {"review_id": row["review_id"], "seconds": row["seconds"]}
                     done += await self._count(correction)
             after = page[-1]["review_id"]
@@ -92,13 +93,19 @@ class Ledger:
 
     async def _uncounted(self, after: int) -> list[Any]:
         query = (
-            select(*SHOWN_COLUMNS, reviews.c.id.label("review_id"), reviews.c.annotations, reviews.c.seconds)
+            select(
+                *SHOWN_COLUMNS,
+                reviews.c.id.label("review_id"),
+                reviews.c.annotations,
+                reviews.c.seconds,
+                reviews.c.was_shown,
+            )
             .select_from(
                 SHOWN_FROM.join(reviews, reviews.c.task_id == review_tasks.c.id).outerjoin(
                     corrections, corrections.c.review_id == reviews.c.id
                 )
             )
-            .where(corrections.c.review_id.is_(None), reviews.c.id > after)
+            .where(corrections.c.review_id.is_(None), reviews.c.id > after, counts)
             .order_by(reviews.c.id)
             .limit(_PER_PAGE)
         )

@@ -20,7 +20,8 @@ _MOST = 2_000  # items of each: enough to see a difference of some percent
 _COST = """
 LEFT JOIN LATERAL (
     SELECT cost FROM corrections
-    WHERE corrections.prelabel_id = prelabels.id AND stream <> 'seeded' AND (
+    JOIN reviews ON reviews.id = corrections.review_id AND reviews.void_since IS NULL
+    WHERE corrections.prelabel_id = prelabels.id AND stream NOT IN ('seeded', 'volunteered') AND (
         decisions.uniform_rate IS NOT NULL
         OR EXISTS (SELECT FROM sample_members WHERE prelabel_id = prelabels.id AND is_uniform)
     )

@@ -28,7 +28,7 @@ _LOOKED_AT = 20  # for each that is wanted: most are right, or nothing would be 
 _ANSWERED = text("""
 SELECT prelabels.id, prelabels.task, prelabels.prediction, prelabels.uncertainty, reviews.annotations, reviews.reviewer
 FROM review_tasks AS task
-JOIN reviews ON reviews.task_id = task.id
+JOIN reviews ON reviews.task_id = task.id AND reviews.void_since IS NULL
 JOIN prelabels ON prelabels.id = task.prelabel_id
 WHERE task.queue = :queue AND task.state = 'done' AND NOT task.is_blind
     AND task.stream IN ('routed', 'random', 'sampled')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, select, text
+from sqlalchemy import Select, and_, case, func, literal_column, select, text
 
 from pipelines.store import rows
 from pipelines.store.jsonb import storable
@@ -20,6 +20,8 @@ from pipelines.store.tables import (
     review_tasks,
     reviews,
 )
+
+_VOLUNTEERED = literal_column("'volunteered'")  # an index is found by these words
 
 # One statement. Of the tasks that nobody holds, or whose lease has run out, it takes the most urgent, oldest first
 # among equals, and steps over rows that another claim is taking. A task whose lease has run out too often is set
@@ -81,7 +83,12 @@ GROUP BY label
 
 
 def labelled_page(run_id: str, after: int, limit: int) -> Select[Any]:
-    """Pre-labels behind position ``after``, in order, each with its item, decision and review."""
+    """Pre-labels behind position ``after``, in order, each with its item, decision and review.
+
+    What the queue asked for counts before what a platform has volunteered.
+    """
+    asked, volunteered = reviews.alias("asked"), reviews.alias("volunteered")
+    unasked = review_tasks.alias("unasked")
     return (
         select(
             prelabels.c.id.label("position"),
@@ -94,7 +101,10 @@ def labelled_page(run_id: str, after: int, limit: int) -> Select[Any]:
             prelabels.join(items)
             .join(decisions)
             .outerjoin(review_tasks, and_(review_tasks.c.prelabel_id == prelabels.c.id, gives_answer))
-            .outerjoin(reviews, reviews.c.task_id == review_tasks.c.id)
+            .outerjoin(asked, and_(asked.c.task_id == review_tasks.c.id, asked.c.void_since.is_(None)))
+            .outerjoin(unasked, and_(unasked.c.prelabel_id == prelabels.c.id, unasked.c.stream == _VOLUNTEERED))
+            .outerjoin(volunteered, and_(volunteered.c.task_id == unasked.c.id, volunteered.c.void_since.is_(None)))
+            .outerjoin(reviews, reviews.c.id == func.coalesce(asked.c.id, volunteered.c.id))
         )
         .where(prelabels.c.run_id == storable(run_id), prelabels.c.id > after)
         .order_by(prelabels.c.id)
@@ -149,6 +159,7 @@ def queue_overviews() -> Select[Any]:
             *(func.count().filter(state == name).label(name) for name in ("pending", "leased", "done", "dead")),
             func.min(review_tasks.c.created_at).filter(state == "pending").label("oldest"),
         )
+        .where(review_tasks.c.stream != "volunteered")  # these are in no queue
         .group_by(review_tasks.c.queue)
         .order_by(review_tasks.c.queue)
     )

@@ -82,7 +82,8 @@ SHOWN_COLUMNS: tuple[ColumnElement[Any], ...] = (
 SHOWN_FROM = review_tasks.join(prelabels).outerjoin(planted, planted.c.task_id == review_tasks.c.id)
 
 
-def of_row(row: RowMapping) -> Shown:
+def of_row(row: RowMapping, *, was_shown: bool | None = None) -> Shown:
+    """What a row of SHOWN_COLUMNS says; ``was_shown`` is what a platform says instead of the task."""
     seeded = None
     if row["planted_answer"] is not None:
         seeded = Seeded(
@@ -94,17 +95,17 @@ def of_row(row: RowMapping) -> Shown:
         prelabel_id=row["prelabel_id"],
         task=row["task"],
         stream=row["stream"],
-        is_shown=not row["is_blind"],
+        is_shown=not row["is_blind"] if was_shown is None else was_shown,
         annotations=prediction.annotations,
         seeded=seeded,
     )
 
 
-async def shown(connection: AsyncConnection, task_id: int) -> Shown | None:
+async def shown(connection: AsyncConnection, task_id: int, *, was_shown: bool | None = None) -> Shown | None:
     """What a review task shows; None where there is no such task."""
     this: Select[Any] = select(*SHOWN_COLUMNS).select_from(SHOWN_FROM).where(review_tasks.c.id == task_id)
     found = (await connection.execute(this)).mappings().first() if 0 < task_id < 2**63 else None
-    return None if found is None else of_row(found)
+    return None if found is None else of_row(found, was_shown=was_shown)
 
 
 async def changes(of: Shown, answer: Sequence[Annotation]) -> Row | None:

@@ -217,8 +217,8 @@ review_tasks = Table(
     Column("created_at", _moment, nullable=False, server_default=_now),
     Column("not_for", Text),
 )
-# The task that gives a pre-label its answer: there is one at most. Gold tasks and seeded ones come beside it. In words
-# of its own, because an index is found by them.
+# The task that gives a pre-label its answer: there is one at most. Gold tasks, seeded and volunteered ones come beside
+# it. In words of its own, because an index is found by them.
 gives_answer = text("review_tasks.stream IN ('routed', 'random', 'sampled')")
 Index(
     *("review_tasks_prelabel", review_tasks.c.prelabel_id),
@@ -229,6 +229,11 @@ Index(
     *("review_tasks_seeded", review_tasks.c.prelabel_id),
     unique=True,
     postgresql_where=text("stream = 'seeded'"),
+)
+Index(
+    *("review_tasks_volunteered", review_tasks.c.prelabel_id),
+    unique=True,
+    postgresql_where=text("stream = 'volunteered'"),
 )
 Index(
     *("review_tasks_recent", review_tasks.c.queue, review_tasks.c.id.desc()),
@@ -248,6 +253,26 @@ Index(
     postgresql_where=text("state = 'leased'"),
 )
 
+# Every version of what labeling platforms say; the last one of a key counts.
+platform_answers = Table(
+    "platform_answers",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("updated_at", _moment),
+    Column("is_withdrawn", Boolean, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("prelabel_id", BigInteger, ForeignKey("prelabels.id")),
+    Column("created_at", _moment),
+    Column("reviewer", Text),
+    Column("annotations", JSONB),
+    Column("seconds", Double),
+    Column("was_shown", Boolean),
+    Column("noted_at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    UniqueConstraint("key", "updated_at", "is_withdrawn", "digest", name="platform_answers_version"),
+    Index("platform_answers_of_prelabel", "prelabel_id"),
+)
+
 reviews = Table(
     "reviews",
     metadata,
@@ -259,9 +284,15 @@ reviews = Table(
     Column("seconds", Double),
     Column("idempotency_key", Text),
     Column("submitted_at", _moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("platform_answer_id", BigInteger, ForeignKey("platform_answers.id")),
+    Column("was_shown", Boolean),
+    Column("void_since", _moment),
     UniqueConstraint("task_id", "attempt", name="reviews_attempt"),
     UniqueConstraint("reviewer", "idempotency_key", name="reviews_idempotency"),
 )
+# Of a task at most one. Whoever reads reviews wants these, but for what once was.
+counts = reviews.c.void_since.is_(None)
+Index(*("reviews_counting", reviews.c.task_id), unique=True, postgresql_where=text("void_since IS NULL"))
 
 # run_id is NULL for a sample of all runs of its task.
 samples = Table(

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from models.types import Task
 from pipelines.errors import InvalidRequestError
 from pipelines.store.jsonb import storable
-from pipelines.store.tables import corrections, decisions, items, prelabels, reviews
+from pipelines.store.tables import corrections, counts, decisions, items, prelabels, reviews
 
 GROUPINGS = ("label", "slice:KEY", "model", "stream", "route", "day", "week")
 
@@ -118,7 +118,7 @@ _ERROR = func.jsonb_each(corrections.c.errors).table_valued("key", column("value
 
 
 def _conditions(chosen: Chosen) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [corrections.c.stream != "seeded"]
+    found: list[ColumnElement[bool]] = [corrections.c.stream != "seeded", counts]
     if chosen.task is not None:
         found.append(corrections.c.task == chosen.task)
     if chosen.run_id is not None:

@@ -10,34 +10,38 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.panel import Panel
 
 from models.errors import ConfigError
 from models.types import Task
 from pipelines.audit import Drift
 from pipelines.policy.audited import AuditReport
-from pipelines.policy.fit import Fitted
 from pipelines.policy.scoring import scored_again
 from pipelines.policy.simulation import Simulation, fresh, simulate
-from pipelines.policy.terms import ALL, Terms
+from pipelines.policy.terms import Terms
 from pipelines.policy.trace import Recount, Traced, recount, trace
 from pipelines.store.evidence import EvidenceReader
-from pipelines.store.policies import Policies, StoredPolicy, evidence_of
+from pipelines.store.policies import Policies, StoredPolicy
 from pipelines.store.store import Store
 from pipelines.watch import Watch
 from serving import settings as configuration
 from serving.drops.commands import with_store
 from serving.policies.conditions import conditions_of
 from serving.policies.fitting import fit_policy
+from serving.policies.terminal import (
+    tell_audits,
+    tell_fitted,
+    tell_policies,
+    tell_recount,
+    tell_simulation,
+    tell_stored,
+)
 from serving.policies.views import fitted_view, report_view, stored_view
 from serving.settings import Settings
-from serving.terminal import AsJson, Config, notes, print_json, print_rows, screen, task_named
+from serving.terminal import AsJson, Config, notes, print_json, task_named
 
 policy_app = typer.Typer(
     no_args_is_help=True, help="Policies that accept items without a human, under a certificate on the error."
 )
-
-_WHOSE = {"dataset_error": "all", "accepted_error": "accepted"}  # items are wrong at most so often
 
 T = TypeVar("T")
 TaskName = Annotated[str, typer.Option("--task", help="detection, segmentation, ner or speech.", show_default=False)]
@@ -73,7 +77,7 @@ def fit_command(
     if as_json:
         print_json(fitted_view(fitted))
         return
-    _tell_fitted(fitted)
+    tell_fitted(fitted)
 
 
 @policy_app.command()
@@ -85,10 +89,10 @@ def show(
     """List the policies, or show one with its certificates, what it stands on, and what happened to it."""
     if policy_id is None:
         stored = with_store(config, lambda store: Policies(store).list())
-        print_json([stored_view(one) for one in stored]) if as_json else print_rows([_line(one) for one in stored])
+        print_json([stored_view(one) for one in stored]) if as_json else tell_policies(stored)
         return
     one = with_store(config, lambda store: Policies(store).get(policy_id))
-    print_json(stored_view(one)) if as_json else _tell_stored(one)
+    print_json(stored_view(one)) if as_json else tell_stored(one)
 
 
 @policy_app.command("simulate")
@@ -112,12 +116,7 @@ def simulate_command(
             asdict(simulation) | {"coverage": simulation.coverage, "summary": simulation.summary(), "note": note}
         )
         return
-    screen.print(simulation.summary(), highlight=False)
-    print_rows([{"route": route, "items": count} for route, count in sorted(simulation.routes.items())])
-    if not simulation.judged:
-        note = "no random item has been answered yet: 'prelabel sample RUN --strategy random' draws some"
-    if note:
-        screen.print(f"[dim]{note}[/]", highlight=False)
+    tell_simulation(simulation, note)
 
 
 @policy_app.command()
@@ -127,26 +126,7 @@ def audit(policy_id: PolicyId, run: RunId = None, config: Config = None, as_json
     if as_json:
         print_json(report_view(report) | {"drift": [asdict(one) for one in drift], "suspended": suspended})
         return
-    if not report.verdict.n_audited:
-        screen.print("no audit of this policy has been answered yet", highlight=False)
-        report = replace(report, accepted_error=None, dataset_error=None, remaining=None)
-    else:
-        screen.print(report.verdict.summary(), highlight=False)
-    for error, of in ((report.accepted_error, "the accepted"), (report.dataset_error, "all")):
-        if error is not None:
-            screen.print(
-                f"about {error.error:.2%} of {of} items are wrong ({error.low:.2%} to {error.high:.2%}, an estimate)",
-                highlight=False,
-            )
-    if (remaining := report.remaining) is not None:
-        screen.print(
-            f"of the {remaining.n_accepted} accepted items at most {remaining.residual_errors} are still wrong "
-            f"({remaining.residual_error_bound:.2%}), with {1.0 - remaining.delta:.0%} confidence",
-            highlight=False,
-        )
-    if drift:
-        screen.print("\nitems since the fit, against those before:")
-        print_rows([_drift_line(one) for one in drift])
+    tell_audits(report, drift)
     if suspended:
         notes.print(f"[bold red]{policy_id} is suspended[/]: everything goes to people")
 
@@ -159,18 +139,6 @@ async def _audited(store: Store, policy_id: str, run: str | None) -> tuple[Audit
     return report, await watch.drift(policy_id), stored.state == "suspended"
 
 
-def _drift_line(one: Drift) -> dict[str, object]:
-    return {
-        "what": one.what,
-        "of": one.slice,
-        "then": one.reference_n,
-        "now": one.current_n,
-        "PSI": "" if one.psi is None else f"{one.psi:.3f}",
-        "p (Holm)": f"{one.adjusted_p:.2g}",
-        "": "drifted" if one.is_significant else "",
-    }
-
-
 @policy_app.command("trace")
 def trace_command(policy_id: PolicyId, config: Config = None, as_json: AsJson = False) -> None:
     """Count a certificate's figures again from the rows that they are made of, and list these rows (--json)."""
@@ -178,19 +146,7 @@ def trace_command(policy_id: PolicyId, config: Config = None, as_json: AsJson = 
     if as_json:
         print_json({"figures": [asdict(one) for one in counts], "rows": [asdict(one) for one in rows]})
     else:
-        print_rows(
-            [
-                {
-                    "slice": one.slice or "all",
-                    "labels": one.n,
-                    "accepted": one.n_accepted,
-                    "errors": f"{one.errors:g}",
-                    "": "as certified" if one.is_same else "NOT as certified",
-                }
-                for one in counts
-            ]
-        )
-        notes.print("each label with its pre-label and review: --json; the query: pipelines/store/evidence.py")
+        tell_recount(counts)
     if not all(one.is_same for one in counts):
         raise typer.Exit(1)
 
@@ -306,7 +262,7 @@ async def _simulated(
     policy, of = stored.policy, stored.policy.task
     evidence = await EvidenceReader(store).read(of, policy.conditions, run_id=run)
     used = frozenset(stored.evidence["certified_on"]) | frozenset(stored.evidence["calibrated_on"])
-    new = fresh(evidence.judged, used)
+    new = fresh(evidence.judged, stored.created_at, used=used)
     note = "held against answers that came after the fit"
     if not new:
         note = "held against the answers that it was fitted to: the certificate's bound stands, these bounds flatter it"
@@ -330,64 +286,3 @@ def _with(settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
             return await ask(store)
 
     return asyncio.run(opened())
-
-
-def _tell_fitted(fitted: Fitted) -> None:
-    policy = fitted.policy
-    lines = [f"{_of(name)}{one.summary()}" for name, one in policy.certificates.items()]
-    lines += [_stands_on(evidence_of(fitted))]
-    if fitted.calibration is None:
-        lines.append(f"Not calibrated, the models' own scores decide: {fitted.uncalibrated}")
-    left = policy.terms.delta / 2**policy.round
-    lines.append(f"This fit has spent its part of delta; {left:.3g} of {policy.terms.delta:g} is left for later ones.")
-    screen.print(
-        Panel("\n".join(lines), title=f"{policy.id} · {policy.task} · round {policy.round}", title_align="left")
-    )
-    if any(one.is_certified for one in policy.certificates.values()):
-        notes.print(f"put it in force: [bold]prelabel policy activate {policy.id}[/]")
-
-
-def _of(slice_: str) -> str:
-    return "" if slice_ == ALL else f"{slice_}: "
-
-
-def _stands_on(evidence: dict) -> str:
-    parts = [
-        f"certified on {len(evidence['certified_on'])} answers, calibrated on {len(evidence['calibrated_on'])} others",
-        f"{evidence['pending']} of the random sample wait for their review or for that of others",
-    ]
-    if evidence["set_aside"]:
-        parts.append(f"{evidence['set_aside']} that nobody could answer count as wrong")
-    if evidence["shown"]:
-        parts.append(f"{evidence['shown']} were answered with the pre-label in sight, so errors may have been missed")
-    return "; ".join(parts) + "."
-
-
-def _tell_stored(one: StoredPolicy) -> None:
-    policy = one.policy
-    lines = [f"{_of(name)}{certificate.summary()}" for name, certificate in policy.certificates.items()]
-    lines += [_stands_on(one.evidence), f"Models: {' → '.join(policy.conditions.chain)}"]
-    if one.calibration is not None:
-        described = one.calibration.describe()
-        lines.append(f"Calibration {one.calibration.id}: {described.sentence if described else 'of items alone'}")
-    title = f"{policy.id} · {policy.task} · round {policy.round} · {one.state}"
-    screen.print(Panel("\n".join(lines), title=title, title_align="left"))
-    if one.events:
-        print_rows(
-            [{"at": f"{e.at:%Y-%m-%d %H:%M} UTC", "what": e.action, "why": e.reason, "by": e.actor} for e in one.events]
-        )
-
-
-def _line(one: StoredPolicy) -> dict[str, object]:
-    certificates = one.policy.certificates.values()
-    certified = [certificate for certificate in certificates if certificate.is_certified]
-    coverage = max((certificate.coverage for certificate in certified), default=0.0)
-    return {
-        "policy": one.policy.id,
-        "task": one.policy.task,
-        "round": one.policy.round,
-        "state": one.state,
-        "promise": f"{_WHOSE[one.policy.terms.mode]} ≤ {one.policy.terms.alpha:.1%}",
-        "accepts": f"{coverage:.1%}" if certified else "nothing",
-        "labels": sum(certificate.n for certificate in certificates),
-    }

@@ -181,6 +181,22 @@ def test_every_figure_of_a_certificate_can_be_counted_again_from_its_rows(fitted
     assert sum(row["loss"] for row in rows if row["is_accepted"]) == certificate["errors"]
 
 
+def test_a_drop_that_is_labelled_again_brings_no_fresh_answers(fitted: tuple[Project, str]) -> None:
+    project, policy_id = fitted
+    texts = some_texts(80, seed=901)
+    project.annotate(texts.items(), name="again")  # the very items that it was fitted to, under other numbers
+    again = project.ask("policy", "simulate", policy_id)
+    project.call("policy", "activate", policy_id)
+    later = some_texts(60, seed=905)
+    project.annotate(later.items(), name="later")
+    project.answer(texts | later)
+
+    fresh = project.ask("policy", "simulate", policy_id)
+
+    assert "that it was fitted to" in again["note"]
+    assert "after the fit" in fresh["note"] and 10 < fresh["judged"] < 100
+
+
 def test_a_suspended_policy_accepts_nothing_and_a_retired_one_decides_nothing(fitted: tuple[Project, str]) -> None:
     project, policy_id = fitted
     texts = some_texts(10, seed=903)
