@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from models.errors import ItemError
 from models.types import Item
@@ -15,6 +15,7 @@ from pipelines.sources.entry import plain
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _PATH = re.compile(r"([^.\[\]]+)")  # data.pages[0] → data, pages, 0
 _LOCAL = frozenset({"file:", "tar:"})
+_FILES = ("/data/", "/static/")  # uploads, local files, and the samples that come with it
 
 
 def item(binding: Binding, task: Mapping[str, Any], *, server_url: str | None, item_id: str) -> Item:
@@ -28,7 +29,7 @@ def item(binding: Binding, task: Mapping[str, Any], *, server_url: str | None, i
 
     Raises:
         ItemError: invalid_entry: the task lacks the field, or it is neither a text nor an address. blocked_url: it is
-            a file of the machine that the server, or we, run on.
+            a file of the machine that the server, or we, run on, or something of Label Studio's that is no file.
     """
     data = task.get("data")
     if not isinstance(data, Mapping):
@@ -80,10 +81,8 @@ def _address(value: Any, field: str) -> str:
 def _absolute(uri: str, server_url: str | None) -> str:
     if scheme := _SCHEME.match(uri):
         if scheme[0].lower() in _LOCAL:
-            raise ItemError(
-                "blocked_url", f"'{uri[:100]}' is a file of some machine; give Label Studio's address of it"
-            )
-        return uri
+            raise _blocked(uri, "a file of some machine", "the address under which Label Studio shows it")
+        return _checked(uri, server_url)
     if not uri.startswith("/") or uri.startswith(("//", "/\\")):
         raise _invalid(f"'{uri[:100]}' is no address, wanted https://…, s3://… or a path on Label Studio from '/' on")
     if server_url is None:
@@ -91,7 +90,23 @@ def _absolute(uri: str, server_url: str | None) -> str:
     base = urlsplit(server_url)
     prefix = base.path.rstrip("/")
     is_below = prefix and uri.startswith(f"{prefix}/")  # a server under a path of its own may write it already
-    return f"{base.scheme}://{base.netloc}{'' if is_below else prefix}{uri}"
+    return _checked(f"{base.scheme}://{base.netloc}{'' if is_below else prefix}{uri}", server_url)
+
+
+def _checked(uri: str, server_url: str | None) -> str:
+    """The address, which of Label Studio itself may be of a file alone.
+
+    We open those under our own token, and whoever imports a task must not read by it what they could not otherwise.
+    """
+    there, base = urlsplit(uri), urlsplit(server_url or "")
+    if server_url is None or (there.scheme.lower(), there.netloc.lower()) != (base.scheme.lower(), base.netloc.lower()):
+        return uri
+    path = unquote(there.path).replace("\\", "/")
+    prefix = base.path.rstrip("/")
+    is_file = any(path.startswith(prefix + folder) for folder in _FILES)
+    if not is_file or "/../" in path or "/./" in path or path.endswith("/.."):
+        raise _blocked(uri, "no file of Label Studio's", f"one below {' or '.join(_FILES)}")
+    return uri
 
 
 def _named(value: Any) -> str:
@@ -102,3 +117,7 @@ def _named(value: Any) -> str:
 
 def _invalid(message: str) -> ItemError:
     return ItemError("invalid_entry", message)
+
+
+def _blocked(uri: str, got: str, wanted: str) -> ItemError:
+    return ItemError("blocked_url", f"'{uri[:100]}' is {got}; wanted {wanted}")

@@ -12,15 +12,27 @@ from label_studio_sdk.converter.utils import create_tokens_and_tags  # noqa: E40
 from label_studio_sdk.label_interface import LabelInterface  # noqa: E402
 
 
-def read(folder=None, bitmap=None):
+def read(folder=None, bitmap=None, config=None, predictions=()):
     if bitmap is not None:
         return mask2rle(np.array(bitmap, dtype=np.uint8) * 255)
+    if config is not None:
+        return judged(LabelInterface(config), predictions)
     interface = LabelInterface(Path(folder, "label_config.xml").read_text(encoding="utf-8"))
     interface.validate()
     tasks = json.loads(Path(folder, "tasks.json").read_bytes())
     return {
         "labels": {control.name: list(control.labels or []) for control in interface.controls},
         "tasks": [as_json(task, interface) for task in tasks],
+    }
+
+
+def judged(interface, predictions):
+    """What its validation finds wrong with each prediction, and how it reads the interface."""
+    interface.validate()
+    return {
+        "errors": [interface.validate_prediction(found, return_errors=True) for found in predictions],
+        "labels": {control.name: list(control.labels or []) for control in interface.controls},
+        "sources": {source.name: source.value_name for source in interface.objects},
     }
 
 
