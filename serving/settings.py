@@ -120,8 +120,9 @@ class LabelStudioSettings(Section):
 
     ``answer_s`` is how long a call to ``/predict`` may take, the answer's way not counted: Label Studio waits for 100 s
     (ML_TIMEOUT_PREDICT), a proxy before it perhaps for less. Up to ``few_tasks`` of a connected project are labelled in
-    the gateway, more become a run. What is being made for a call is pushed ``margin_s`` after its deadline, if no answer
-    has brought it. Every ``poll_s`` seconds a connected project is looked at for what its webhooks have lost.
+    the gateway, more become a run. What is made for a call is pushed ``margin_s`` after its deadline at the earliest,
+    if no answer has brought it. Every ``poll_s`` seconds a connected project is looked at for what its webhooks have
+    lost.
     """
 
     answer_s: float = Field(default=85.0, gt=0, le=600)

@@ -141,9 +141,7 @@ class RunWorker:
         pin = await pinned(self._store, run, drop.task, self._settings.policies[drop.task])
         await self._check(run, drop, source, policy_id=pin.policy_id)
         async with in_force(self._settings, self._store, {drop.task: pin}).looking() as force:
-            flow = replace(
-                await self._flow_of(drop), policies=force.policies, calibrations=force.calibrations
-            )
+            flow = replace(await self._flow_of(drop), policies=force.policies, calibrations=force.calibrations)
             labels = FlowLabels(
                 flow,
                 at_once=at_once_of_run(self._settings, drop.task),

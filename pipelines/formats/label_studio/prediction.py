@@ -11,6 +11,8 @@ from pipelines.formats.label_studio.regions import Region, regions, share
 from pipelines.formats.results import Result, result
 from pipelines.types import Labelled
 
+_AS_OF_A_COIN = 0.5
+
 
 def prediction(
     binding: Binding, labelled: Labelled, *, model_version: str, text: str | None, left_out: LeftOut | None = None
@@ -19,7 +21,8 @@ def prediction(
 
     Regions bear the names and labels of the project, the ids of the annotations, the certainty of each as ``score``,
     and in ``meta`` which certainty that is (``score_kind``) and the annotation's attributes; ``meta.uncertainty`` of
-    the first region is the item's whole vector. A pre-label that a reviewer must not see has no regions.
+    the first region is the item's whole vector. A pre-label that a reviewer must not see has no regions, and the same
+    score as any other of these.
 
     Args:
         text: the text, where the item is one.
@@ -31,7 +34,7 @@ def prediction(
     shown = [] if is_hidden else list(regions(binding, found, text=text, left_out=left_out))
     return {
         "model_version": model_version,
-        "score": score(found),
+        "score": _AS_OF_A_COIN if is_hidden else score(found),
         "result": as_json(shown, found, to_name=binding.source.name),
     }
 

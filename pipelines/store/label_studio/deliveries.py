@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, TextClause, bindparam, func, literal, select, text, tuple_, update
+from sqlalchemy import TextClause, any_, bindparam, func, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Text
@@ -68,6 +68,22 @@ class Owed:
     @property
     def key(self) -> Key:
         return self.task_id, self.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """A pre-label for a task, and whether Label Studio has it, as far as anybody knows."""
+
+    task_id: int
+    version: str
+    run_id: str
+    item_id: str
+    is_there: bool
+    labelled: Labelled
+
+    @property
+    def task(self) -> Task:
+        return self.labelled.task
 
 
 class Deliveries:
@@ -232,16 +248,25 @@ class Deliveries:
         async with database.reading(self._engine) as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}
 
-    async def items_of(self, task_ids: Collection[int]) -> list[RowMapping]:
-        """Of each prediction that these tasks ever had: task_id, version, run_id, item_id, task; the newest last."""
-        columns = ("task_id", "version", "run_id", "item_id", "task", "state")
-        query = (
-            select(*(label_studio_tasks.c[name] for name in columns))
-            .where(self._ours, label_studio_tasks.c.task_id.in_(list(task_ids)))
-            .order_by(label_studio_tasks.c.changed_at)
-        )
+    async def of_tasks(self, task_ids: Collection[int]) -> list[Delivered]:
+        """Every pre-label that these tasks have had, those that left last at the end."""
+        ids = literal(list(task_ids), ARRAY(BigInteger))
+        query = _LABELLED.add_columns(
+            prelabels.c.run_id.label("its_run"), label_studio_tasks.c.state, label_studio_tasks.c.changed_at
+        ).where(self._ours, label_studio_tasks.c.task_id == any_(ids))
         async with database.reading(self._engine) as connection:
-            return list((await connection.execute(query)).mappings())
+            found = (await connection.execute(query.order_by(label_studio_tasks.c.changed_at))).mappings()
+            return [
+                Delivered(
+                    task_id=row["task_id"],
+                    version=row["version"],
+                    run_id=row["its_run"],
+                    item_id=row["item_id"],
+                    is_there=row["state"] in ("promised", "answered", "pushing", "delivered"),
+                    labelled=rows.labelled(row),
+                )
+                for row in found
+            ]
 
     @property
     def _lock(self) -> Any:

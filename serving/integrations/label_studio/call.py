@@ -82,7 +82,7 @@ def deployed(settings: Settings, asked: str) -> tuple[Task, ...]:
     Raises:
         NotFoundError: no such task is deployed (unknown_task).
     """
-    tasks = tuple(settings.tasks) if asked == AUTO else tuple(task for task in settings.tasks if task == asked)
+    tasks: tuple[Task, ...] = tuple(task for task in settings.tasks if asked in (task, AUTO))
     if not tasks:
         choices = ", ".join((AUTO, *settings.tasks))
         raise NotFoundError("unknown_task", f"task '{asked[:50]}' is not deployed here; choose one of: {choices}")

@@ -8,12 +8,14 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from models.errors import PrelabelError
+from models.types import Task as LabelTask
+from pipelines.errors import StoreUnavailableError
 from pipelines.formats.label_studio.reading import read_annotations
 from pipelines.formats.results import result
 from pipelines.platform_answers import PlatformAnswer, PlatformAnswers
 from pipelines.prelabel import Flow, Models
 from pipelines.store.label_studio.connections import Connection, Connections
-from pipelines.store.label_studio.deliveries import Deliveries, Delivered, Wanted
+from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Wanted
 from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
@@ -60,9 +62,6 @@ class Follower:
             case "tasks":
                 await self._label_tasks(event.ids, project)
             case "annotations":
-                for annotation_id in event.ids:
-                    await self._take_annotation(annotation_id, project)
-            case "deleted_annotations":
                 for annotation_id in event.ids:
                     await self._take_annotation(annotation_id, project)
             case other:
@@ -116,7 +115,7 @@ class Follower:
                 task=found.task,
                 online_run="",
                 new_run=f"label-studio-{uuid.uuid4().hex[:12]}",
-                few=-1,
+                few=0,
                 held_s=0.0,
             )
 
@@ -130,9 +129,11 @@ class Follower:
     async def _take_answers(self, tasks: Sequence[Task], project: Project) -> None:
         """Take the answers of these tasks as they are now, those that were deleted among them."""
         now = {annotation.id for task in tasks for annotation in task.annotations or ()}
-        for delivered in await self._deliveries.of_tasks([task.id for task in tasks]):
-            known = await self._answers.known_of(delivered.run_id, [delivered.item_id], task=delivered.task)
-            for key, answer in known.items():
+        items = dict[tuple[str, LabelTask], list[str]]()
+        for one in await self._deliveries.of_tasks([task.id for task in tasks]):
+            items.setdefault((one.run_id, one.task), []).append(one.item_id)
+        for (run_id, task), item_ids in items.items():
+            for key, answer in (await self._answers.known_of(run_id, item_ids, task=task)).items():
                 annotation_id = self._annotation_id(key)
                 if annotation_id is not None and not answer.is_withdrawn and annotation_id not in now:
                     await self._take_annotation(annotation_id, project)  # it may have been made since

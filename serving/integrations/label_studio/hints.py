@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Subject = Literal["tasks", "annotations", "deleted_annotations"]
+Subject = Literal["tasks", "annotations"]
 
 # Label Studio's actions, by what they are about. Others are none of ours.
 _SUBJECTS: dict[str, Subject] = {
@@ -14,7 +14,7 @@ _SUBJECTS: dict[str, Subject] = {
     "ANNOTATION_CREATED": "annotations",
     "ANNOTATIONS_CREATED": "annotations",
     "ANNOTATION_UPDATED": "annotations",
-    "ANNOTATIONS_DELETED": "deleted_annotations",
+    "ANNOTATIONS_DELETED": "annotations",
 }
 _MOST_IDS = 100_000
 

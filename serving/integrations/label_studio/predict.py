@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import batched
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from models.errors import OverloadedError
 from models.types import Prompts
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 256  # items that are labelled and stored together, or read and written together
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0  # for what a run has come to
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,7 @@ class Answer:
     promised: frozenset[Key] = field(default_factory=frozenset)
 
 
-def call_of(
-    service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float
-) -> Call:
+def call_of(service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float) -> Call:
     """A call, from what was sent."""
     return Call(
         bound=bound,
@@ -93,7 +93,7 @@ async def _drawn(call: Call, one: Wanted | Refused, drawn: Prompts, flow: Flow) 
 async def unconnected(call: Call, flow: Flow) -> Answer:
     """What is ready by the deadline. Nobody knows where the rest could be sent, so Label Studio has to ask again."""
     ready = dict[Key, Slot]()
-    for part in batched(call.wanted.values(), _AT_A_TIME):
+    for part in _parts(call.wanted.values()):
         if not call.remaining_s():
             break
         ready |= await _labelled_now(call, part, flow, run_id=None)
@@ -177,7 +177,7 @@ class Connected:
         while True:
             finished = await self._deliveries.finished(missing, version=call.version)
             missing = (missing - finished) & later
-            for part in batched(finished, _AT_A_TIME):
+            for part in _parts(finished):
                 found = await self._deliveries.labelled(part, version=call.version)
                 ready |= await asyncio.to_thread(_slots, call, found)
             if not missing or not call.remaining_s():
@@ -188,3 +188,9 @@ class Connected:
 
 def _slots(call: Call, found: Mapping[Key, Labelled]) -> dict[Key, Slot]:
     return {key: call.slot(labelled) for key, labelled in found.items()}
+
+
+def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while part := list(islice(rest, _AT_A_TIME)):
+        yield part

@@ -13,7 +13,7 @@ import re
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
 
