@@ -46,6 +46,9 @@ def with_kept(
     written = as_json(shown, pre_label, to_name=binding.source.name)
     as_shown = {one.id: one for one in read(binding, written, text=text, size_hw=pre_label.size_hw)}
     here = {one.id: one for one in found}
+    for region in shown:
+        if _is_transcript(region) and region.id in here and here[region.id].text == as_shown[region.id].text:
+            return _with_all_speech(found, pre_label)
     parts = defaultdict[str, set[str]](set)
     for region in shown:
         parts[region.annotation.id].add(region.id)
@@ -54,8 +57,6 @@ def with_kept(
         for whole, ids in parts.items()
     }
     kept = {region.id: region.annotation for region in shown if is_kept[region.annotation.id]}
-    if any(region.id in kept for region in shown if _is_transcript(region)):
-        return _with_all_speech(found, pre_label)
     return _restored(found, kept, pre_label)
 
 

@@ -44,7 +44,7 @@ def drawn(geometry: Box | Polygon | Mask, shape: Shape, *, size_hw: tuple[int, i
 def _rectangles(geometry: Box | Polygon | Mask, size_hw: tuple[int, int]) -> Iterator[Value]:
     height, width = size_hw
     xyxy = extent(geometry)
-    if xyxy is None or not np.isfinite(np.nan_to_num(xyxy, nan=np.nan, posinf=0.0, neginf=0.0)).all():
+    if xyxy is None or np.isnan(xyxy).any():
         return
     left, top = _percent(xyxy[0], width), _percent(xyxy[1], height)
     right, bottom = _percent(xyxy[2], width), _percent(xyxy[3], height)

@@ -98,9 +98,9 @@ def _checked(uri: str, server_url: str | None) -> str:
 
     We open those under our own token, and whoever imports a task must not read by it what they could not otherwise.
     """
-    there, base = urlsplit(uri), urlsplit(server_url or "")
-    if server_url is None or (there.scheme.lower(), there.netloc.lower()) != (base.scheme.lower(), base.netloc.lower()):
+    if server_url is None or _origin(uri) != _origin(server_url):
         return uri
+    there, base = urlsplit(uri), urlsplit(server_url)
     path = unquote(there.path).replace("\\", "/")
     prefix = base.path.rstrip("/")
     is_file = any(path.startswith(prefix + folder) for folder in _FILES)
@@ -109,10 +109,28 @@ def _checked(uri: str, server_url: str | None) -> str:
     return uri
 
 
+def _origin(address: str) -> tuple[str, str, int | None]:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError as err:
+        raise _invalid(f"'{address[:100]}' is no address ({err})") from err
+
+
 def _named(value: Any) -> str:
-    return {"NoneType": "null", "str": "an empty text", "dict": "an object"}.get(
-        type(value).__name__, f"a {type(value).__name__}"
-    )
+    match value:
+        case None:
+            return "null"
+        case str():
+            return "an empty text, or one with a NUL character"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def _invalid(message: str) -> ItemError:

@@ -7,14 +7,17 @@ from pathlib import Path
 sys.dont_write_bytecode = False  # compiled once, it loads in a third of the time
 
 import numpy as np  # noqa: E402
-from label_studio_sdk.converter.brush import decode_rle, mask2rle  # noqa: E402
+from label_studio_sdk.converter.brush import decode_rle, encode_rle, mask2rle  # noqa: E402
 from label_studio_sdk.converter.utils import create_tokens_and_tags  # noqa: E402
 from label_studio_sdk.label_interface import LabelInterface  # noqa: E402
 
 
-def read(folder=None, bitmap=None, config=None, predictions=()):
+def read(folder=None, bitmap=None, pixels=None, config=None, predictions=()):
     if bitmap is not None:
         return mask2rle(np.array(bitmap, dtype=np.uint8) * 255)
+    if pixels is not None:
+        values = np.array(pixels, dtype=np.uint8)
+        return encode_rle((values if values.ndim == 3 else values[..., None].repeat(4, axis=2)).ravel())
     if config is not None:
         return judged(LabelInterface(config), predictions)
     interface = LabelInterface(Path(folder, "label_config.xml").read_text(encoding="utf-8"))
