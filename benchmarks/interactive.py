@@ -128,7 +128,7 @@ class _Asker:
 
 def _clicked(image: Content, rng: np.random.Generator, *, tiny: bool) -> Content:
     """A click somewhere on the image."""
-    height, width = (120, 160) if tiny else (960, 1280)
+    height, width = gpu_workload.size_hw(tiny=tiny)
     point = (float(rng.uniform(1, width - 1)), float(rng.uniform(1, height - 1)))
     prompts = Prompts(points=(PointPrompt(points_xy=(point,), is_foreground=(True,)),))
     return replace(image, prompts=prompts, digest=hashlib.sha256(image.data).hexdigest())
