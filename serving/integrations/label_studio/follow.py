@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from models.errors import PrelabelError
@@ -13,7 +13,6 @@ from pipelines.errors import StoreUnavailableError
 from pipelines.formats.label_studio.reading import read_annotations
 from pipelines.formats.results import result
 from pipelines.platform_answers import PlatformAnswer, PlatformAnswers
-from pipelines.prelabel import Flow, Models
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Wanted
 from pipelines.store.label_studio.events import Event
@@ -21,7 +20,6 @@ from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import bound, wanted
 from serving.integrations.label_studio.records import Annotation, Project, Task
-from serving.integrations.label_studio.version import model_version
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,16 +39,15 @@ class Follower:
         self,
         settings: Settings,
         *,
-        models: Models,
+        version: Callable[[LabelTask], str],
         store: Store,
-        flow: Flow,
         connection: Connection,
         server: LabelStudio,
     ) -> None:
-        self._settings, self._models, self._flow, self._server = settings, models, flow, server
+        """``version`` says what labels a task's items now (version.py)."""
+        self._settings, self._version, self._server = settings, version, server
         self._connection, self._connections = connection, Connections(store)
         self._deliveries, self._answers = Deliveries(store, connection.id), PlatformAnswers(store)
-        self._store = store
 
     async def follow(self, event: Event, project: Project) -> None:
         """Look up what a hint is about.
@@ -87,6 +84,18 @@ class Follower:
         if latest is not None:
             await self._connections.polled(self._connection.id, latest)
 
+    async def pull(self, project: Project) -> int:
+        """Take over every answer of the project as it is now; how many tasks were looked at.
+
+        Raises:
+            PrelabelError: as in ``follow``.
+        """
+        seen = 0
+        async for page in self._server.tasks(self._connection.project_id, with_annotations=True, page=_AT_A_TIME):
+            await self._take_answers(page, project)
+            seen += len(page)
+        return seen
+
     async def _label_tasks(self, task_ids: Collection[int], project: Project) -> None:
         async for page in self._server.tasks(self._connection.project_id, ids=task_ids):
             await self._label(page, project)
@@ -96,7 +105,7 @@ class Follower:
         if not self._connection.is_automatic:
             return
         found = bound(self._settings, self._connection.task, project.label_config)
-        version = model_version(self._settings, self._models, self._flow, found.task)
+        version = self._version(found.task)
         given = (
             wanted({"id": task.id, "data": task.data}, found.binding, server_url=self._connection.url)
             for task in tasks

@@ -21,6 +21,7 @@ from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.follow import Follower
 from serving.integrations.label_studio.push import Pusher
 from serving.integrations.label_studio.records import Project
+from serving.integrations.label_studio.version import model_version
 from serving.service import DeployedModels
 from serving.settings import Settings
 
@@ -102,9 +103,8 @@ class LabelStudioWorker:
         """One project, to be looked at again and again."""
         follower = Follower(
             self._settings,
-            models=self._models,
+            version=partial(model_version, self._settings, self._models, self._flow),
             store=self._store,
-            flow=self._flow,
             connection=connection,
             server=server,
         )
