@@ -107,7 +107,7 @@ class Follower:
         found = bound(self._settings, self._connection.task, project.label_config)
         version = self._version(found.task)
         given = (
-            wanted({"id": task.id, "data": task.data}, found.binding, server_url=self._connection.url)
+            wanted({"id": task.id, "data": task.data}, found, server_url=self._connection.url)
             for task in tasks
             if not task.total_annotations
         )
