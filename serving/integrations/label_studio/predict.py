@@ -93,6 +93,8 @@ async def _drawn(call: Call, one: Wanted | Refused, drawn: Prompts, flow: Flow) 
     if isinstance(one, Refused):
         return FAILED
     request = Request(item=replace(one.item, prompts=drawn), task=call.bound.task)
+    if drawn != Prompts():  # what bears the project's own labels needs no ontology, which may not have them
+        flow = replace(flow, standards=replace(flow.standards, ontology=None))
     outcome = await pre_label(request, flow, priority="interactive", deadline_s=call.remaining_s())
     return _slot(call, outcome)
 
