@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from models.types import Annotation, Item, Prediction, TextSpan
+from models.types import Annotation, Item, Mask, Prediction, Task, TextSpan
 from pipelines.policy import ThresholdPolicy
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection
@@ -22,7 +21,8 @@ from pipelines.types import Failed, Failure, Labelled, Outcome, PreLabel, Proven
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.push import Pusher
-from tests.serving.integrations.label_studio.builders import connected_to
+from tests.pipelines.formats.label_studio.builders import labels_tag, view
+from tests.serving.integrations.label_studio.builders import connected_to, settings_of_all
 from tests.serving.integrations.label_studio.studio import TOKEN, Fault, Studio, a_studio
 from tests.serving.runs.builders import CUT_OFF, settings_over
 
@@ -76,11 +76,16 @@ def an_outcome(task_id: int, *, label: str = "person", start: int = 0) -> Labell
 
 
 async def owe(
-    store: Store, deliveries: Deliveries, outcomes: Sequence[Labelled | Failed], *, task_ids: Sequence[int]
+    store: Store,
+    deliveries: Deliveries,
+    outcomes: Sequence[Labelled | Failed],
+    *,
+    task_ids: Sequence[int],
+    task: Task = "ner",
 ) -> None:
     """As after a run that no answer has waited for."""
     wanted = [Wanted(task_id=n, digest="d", item=one.item) for n, one in zip(task_ids, outcomes, strict=True)]
-    begun = await deliveries.begin(wanted, version=VERSION, task="ner", online_run="", new_run="run", few=0, held_s=0.0)
+    begun = await deliveries.begin(wanted, version=VERSION, task=task, online_run="", new_run="run", few=0, held_s=0.0)
     given: list[Outcome] = list(outcomes)
     await store.save(given, run_id=begun.run_id, attempt=0)
 
@@ -270,23 +275,32 @@ async def test_a_project_that_cannot_show_a_prediction_any_more_is_owed_none(pos
         assert await owed.deliveries.counts() == {"failed": 3}
 
 
-async def test_one_prediction_that_cannot_be_written_does_not_keep_the_others(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from serving.integrations.label_studio import push
+async def test_one_prediction_that_cannot_be_written_does_not_keep_the_others(postgres_url: str) -> None:
+    async with (
+        a_studio("", "") as studio,
+        connected_to(postgres_url, studio.url, task="segmentation") as (store, connection, _),
+        LabelStudio(studio.url, token=TOKEN, attempts=1) as server,
+    ):
+        studio.label_config = view('<Image name="img" value="$i"/>', labels_tag("BrushLabels", "brush", "Road"))
+        deliveries = Deliveries(store, connection.id)
+        outcomes = [a_mask(1, counts="no run lengths"), a_mask(2, counts="0`0")]
+        await owe(store, deliveries, outcomes, task_ids=[1, 2], task="segmentation")
+        pusher = Pusher(settings_of_all(postgres_url), store, connection, server)
 
-    def broken(found: Any, labelled: Labelled, *, version: str) -> dict[str, Any]:
-        if labelled.item.id.startswith("task-2"):
-            raise RuntimeError("told to break")
-        return {"result": [], "score": 0.5, "model_version": version}
+        assert await pusher.push(await server.project(2)) == 1
 
-    async with owing(postgres_url) as owed:
-        monkeypatch.setattr(push, "prediction_of", broken)
+        assert studio.predicted() == {2: 1}
+        assert await deliveries.counts() == {"delivered": 1, "failed": 1}
 
-        assert await owed.push() == 2
 
-        assert owed.studio.predicted() == {1: 1, 3: 1}
-        assert await owed.deliveries.counts() == {"delivered": 2, "failed": 1}
+def a_mask(task_id: int, *, counts: str) -> Labelled:
+    """A road, by its run lengths."""
+    outcome = an_outcome(task_id)
+    road = Annotation(id="0", label="Road", geometry=Mask(size_hw=(4, 4), counts=counts), score=0.9)
+    prediction = Prediction(annotations=(road,), size_hw=(4, 4))
+    item = Item(id=outcome.item.id, media="image", uri=f"https://example.com/{task_id}.png")
+    pre_label = replace(outcome.pre_label, prediction=prediction)
+    return replace(outcome, item=item, task="segmentation", pre_label=pre_label)
 
 
 async def test_an_answer_that_never_arrived_is_pushed_and_one_that_has_is_not(postgres_url: str) -> None:
