@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from pipelines.ontology import Class, Ontology
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connections
 from pipelines.store.label_studio.deliveries import Deliveries
@@ -314,6 +315,36 @@ async def test_a_project_that_cannot_be_served_is_refused_at_setup_and_at_predic
 
     assert (setup.status_code, setup.json()) == (answer.status_code, answer.json())
     assert setup.json()["error"]["code"] == "unservable_config"
+
+
+async def test_what_a_project_does_not_offer_is_neither_told_nor_kept(postgres_url: str) -> None:
+    """Where it is known what the models can give; else whoever labels there would seem to have taken it away."""
+    ontology = Ontology(classes=(Class(name="PER"), Class(name="ORG")))
+    settings = settings_of_all(postgres_url).model_copy(update={"ontology": ontology})
+    both, one = TEXTS, TEXTS.replace('<Label value="PER"/>', "")
+    async with a_client(settings, PlayedModels()) as client, connected_to(postgres_url, NOWHERE) as (store, _, key):
+        (whole,) = slots_of(await predict(client, texts("Ann"), config=both, path=f"auto/{key}"), 1)
+        (part,) = slots_of(await predict(client, texts("Ann"), config=one, path=f"auto/{key}"), 1)
+        async with database.reading(store.engine) as db:
+            kept = (await db.execute(text("SELECT prediction->'annotations' FROM prelabels ORDER BY id"))).scalars()
+            labels = [[one["label"] for one in annotations] for annotations in kept]
+
+    assert (len(whole["result"]), part["result"]) == (1, [])
+    assert labels == [["PER"], []]
+
+
+async def test_a_click_bears_the_label_of_the_project_whatever_the_ontology(postgres_url: str) -> None:
+    settings = settings_of_all(postgres_url).model_copy(update={"ontology": Ontology(classes=(Class(name="Person"),))})
+    call = CALLS["predict/interactive image"]
+    async with a_studio() as studio:
+        studio.files = {"/data/upload/3/2abf2aa7-a_b_%C3%A9.png": png()}
+        async with (
+            a_client(settings, PlayedModels()) as client,
+            connected_to(postgres_url, studio.url) as (_, _, key),
+        ):
+            (slot,) = slots_of(await replay(client, call, path=f"auto/{key}"), 1)
+
+    assert [region["value"]["rectanglelabels"] for region in slot["result"]] == [["Car"]]
 
 
 # Another version than /setup's: what is stored is asked for again, at every look at the project.
