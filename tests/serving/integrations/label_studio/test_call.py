@@ -46,7 +46,7 @@ def a_wanted(given: Any, config: str = SPANS, *labels: str) -> Wanted:
         ("auto", BOXES, False, "detection"),
         ("auto", BOXES, True, "segmentation"),
         ("auto", BRUSHES, False, "segmentation"),
-        ("detection", BRUSHES + "", True, "segmentation"),  # a click wants the object, whatever the path is for
+        ("detection", BRUSHES, True, "segmentation"),  # a click wants the object, whatever the path is for
         ("detection", BOXES, False, "detection"),
         ("segmentation", BOXES, False, "segmentation"),
     ],
@@ -126,8 +126,13 @@ def test_slots_stand_in_the_order_of_the_tasks() -> None:
 
 @pytest.mark.parametrize(
     ("params", "is_asked"),
-    [(None, False), ({}, False), ({"context": None}, False), ({"context": {"result": []}}, False)]
-    + [({"context": "x"}, False), ({"context": {"result": [{"type": "keypointlabels"}]}}, True)],
+    [
+        (None, False),
+        ({"context": None}, False),
+        ({"context": "x"}, False),
+        ({"context": {"result": []}}, False),
+        ({"context": {"result": [{"type": "keypointlabels"}]}}, True),
+    ],
 )
 def test_somebody_points_at_something_where_a_context_has_regions(params: Any, is_asked: bool) -> None:
     assert (PredictBody(tasks=[], params=params).context is not None) == is_asked

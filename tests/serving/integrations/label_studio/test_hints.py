@@ -34,9 +34,7 @@ def test_a_hint_is_about_tasks_or_annotations(body: dict[str, Any], subject: str
     assert hint is not None and (hint.action, hint.ids) == (subject, ids)
 
 
-@pytest.mark.parametrize(
-    "action", ["TASKS_DELETED", "PROJECT_UPDATED", "START_TRAINING", "LABEL_LINK_CREATED", None, 7]
-)
+@pytest.mark.parametrize("action", ["TASKS_DELETED", "PROJECT_UPDATED", "LABEL_LINK_CREATED", None, 7])
 def test_other_actions_are_no_hints(action: object) -> None:
     assert hint_of({"action": action, "tasks": [{"id": 4}], "annotation": {"id": 6}}) is None
 
