@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import TextClause, any_, bindparam, func, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -15,6 +15,7 @@ from sqlalchemy.types import BigInteger, Text
 from models.types import Item, Task
 from pipelines.store import engine as database
 from pipelines.store import rows
+from pipelines.store.inserts import execute, insert_rows
 from pipelines.store.jsonb import storable
 from pipelines.store.listing import list_all
 from pipelines.store.store import Store
@@ -68,6 +69,18 @@ class Owed:
     @property
     def key(self) -> Key:
         return self.task_id, self.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A task, and the pre-label in the store that it is to show or shows."""
+
+    task_id: int
+    digest: str
+    version: str
+    task: Task
+    run_id: str
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +249,29 @@ class Deliveries:
         async with database.transaction(self._engine) as connection:
             await connection.execute(_SET_FAILED_ASIDE, {"connection_id": self._connection_id})
 
+    async def adopt(self, adopted: Sequence[Adopted], *, state: Literal["open", "delivered"]) -> int:
+        """Note that tasks show pre-labels which were made for others (delivered), or are to show them (open).
+
+        What a task has of this version stays as it is. Returns how many are new.
+        """
+        if not adopted:
+            return 0
+        rows_of = [
+            {
+                "connection_id": self._connection_id,
+                "task_id": one.task_id,
+                "version": one.version,
+                "digest": one.digest,
+                "task": one.task,
+                "run_id": storable(one.run_id),
+                "item_id": rows.item_id(one.item_id),
+                "state": state,
+            }
+            for one in adopted
+        ]
+        async with database.transaction(self._engine) as connection:
+            return len(await execute(connection, _ADOPT, rows_of))
+
     async def known(self, keys: Collection[Key], *, version: str) -> set[Key]:
         """Which of these were ever wanted."""
         query = select(label_studio_tasks.c.task_id, label_studio_tasks.c.digest).where(self._these(keys, version))
@@ -398,6 +434,16 @@ WHERE :these
     AND (:is_alone OR NOT (state IN ('promised', 'answered') AND held_until > clock_timestamp()))
 RETURNING task_id, digest
 """)
+
+_ADOPT = (
+    insert_rows(
+        *(label_studio_tasks, "connection_id", "task_id", "version", "digest"),
+        *("task", "run_id", "item_id", "state"),
+        held_until=_NOW,
+    )
+    .on_conflict_do_nothing()
+    .returning(label_studio_tasks.c.task_id)
+)
 
 _IS_OWING = text("""
 SELECT EXISTS (
