@@ -177,14 +177,15 @@ async def test_a_persons_work_goes_through_the_client(client: AsyncClient) -> No
 
 
 async def test_models_and_samples_are_read_as_what_they_are(client: AsyncClient) -> None:
-    await client.pre_label([a_request(f"t{n}", text="0.5") for n in range(4)])
+    await client.pre_label([a_request(f"t{n}", text="0.9") for n in range(4)])
 
     [model] = await client.models()
     sample = await client.samples(2, task="ner", strategy="least_confidence", dry_run=True)
 
     await client.health()
     assert (model.name, model.task, model.ready) == ("tagger", "ner", True)
-    assert (sample.task, len(sample.items), sample.queued) == ("ner", 2, 0)
+    assert (sample.task, sample.strategy, sample.budget, sample.queued) == ("ner", "least_confidence", 2, 0)
+    assert sample.items
 
 
 async def test_what_the_service_refuses_is_raised_under_its_own_code(client: AsyncClient) -> None:
