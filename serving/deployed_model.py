@@ -11,7 +11,8 @@ from models.types import Task
 class DeployedModel(BaseModel):
     """A model as it runs: its card's facts, the digests of its bytes, and how one of its replicas does.
 
-    ``problem`` says why it does not answer; ``engine`` counts since that replica's start.
+    ``labels`` are those that its annotations may bear; none where that depends on what it is asked. ``problem`` says
+    why it does not answer; ``engine`` counts since that replica's start.
     """
 
     name: str
@@ -21,6 +22,7 @@ class DeployedModel(BaseModel):
     precision: str
     weights_digest: str | None
     config_digest: str
+    labels: tuple[str, ...] = ()
     calibrated: bool = False
     ready: bool
     problem: str | None

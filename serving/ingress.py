@@ -257,6 +257,7 @@ def _deployed(card: ModelCard, state: ReplicaState, calibrated: Collection[str])
         precision=card.precision,
         weights_digest=state.use.weights_digest if state.use else None,
         config_digest=card.digest(),
+        labels=state.use.labels if state.use else (),
         calibrated=state.use is not None and str(state.use) in calibrated,
         ready=state.problem is None,
         problem=state.problem,

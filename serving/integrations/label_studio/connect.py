@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.types import Task
 from pipelines.errors import NotFoundError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.store import Store
+from serving.client import AsyncClient
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import bound
 from serving.integrations.label_studio.errors import LabelStudioError
+from serving.integrations.label_studio.labels import missing_labels
 from serving.settings import Settings
 
 TITLE = "prelabel"
@@ -85,8 +88,17 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
             task=found.task,
             address=address,
             tasks=project.tasks,
-            missing_labels=found.binding.missing_labels,
+            missing_labels=missing_labels(found, await _given_labels(order, settings, found.task)),
         )
+
+
+async def _given_labels(order: Order, settings: Settings, task: Task) -> tuple[str, ...]:
+    """The labels that the running service gives for a task, as far as they are known."""
+    if settings.ontology is not None:
+        return tuple(one.name for one in settings.ontology.classes)
+    async with AsyncClient(order.service_url, api_key=order.api_key) as client:
+        first = settings.tasks[task][0]
+        return next((model.labels for model in await client.models() if model.name == first), ())
 
 
 async def disconnect(connection: Connection, store: Store) -> bool:
