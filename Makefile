@@ -6,7 +6,7 @@ ENVIRONMENT := .venv/.complete
 READERS := $(basename $(notdir $(wildcard tests/pipelines/formats/readers/*.in)))
 PEERS := fastapi gliner label_studio_ml litserve
 
-.PHONY: demo test test-statistics readers check bench bench-peers lock lock-peers lock-readers clean
+.PHONY: demo test test-statistics test-label-studio readers check bench bench-peers lock lock-peers lock-readers lock-label-studio clean
 
 demo: $(ENVIRONMENT)
 	$(BIN)/prelabel demo
@@ -17,6 +17,15 @@ test: $(ENVIRONMENT) readers
 # The claims of the decisions, each against many simulated trials; the ordinary tests hold them against a few.
 test-statistics: $(ENVIRONMENT)
 	$(BIN)/python -m pytest -m statistics --timeout 1800
+
+# What a real Label Studio does with us, and we with it; a browser looks at it where there is one.
+test-label-studio: $(ENVIRONMENT) .venv-label-studio/.complete
+	$(BIN)/python -m pytest -n 0 -m label_studio tests/label_studio --timeout 600
+
+.venv-label-studio/.complete: tests/label_studio/label_studio.txt | $(ENVIRONMENT)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-label-studio
+	VIRTUAL_ENV=.venv-label-studio $(BIN)/uv pip sync --quiet --compile-bytecode $<
+	touch $@
 
 # The libraries that read our exports back in the tests, each in an environment of its own.
 readers: $(READERS:%=.venv-readers/%/.complete)
@@ -56,8 +65,12 @@ lock-readers: $(ENVIRONMENT)
 		--no-annotate --no-header tests/pipelines/formats/readers/$$reader.in \
 		--output-file tests/pipelines/formats/readers/$$reader.txt || exit 1; done
 
+lock-label-studio: $(ENVIRONMENT)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		tests/label_studio/label_studio.in --output-file tests/label_studio/label_studio.txt
+
 clean:
-	rm -rf .venv .venv-peers .venv-readers build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-label-studio .venv-peers .venv-readers build dist demo-out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(ENVIRONMENT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prelabel needs Python 3.11 or newer; got " + sys.version.split()[0])'

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import gpu as gpu_benchmark
 from benchmarks import gpu_workload, machine
+from benchmarks import interactive as interactive_benchmark
 from benchmarks import interference as interference_benchmark
 from benchmarks import soak as soak_benchmark
 from benchmarks.active_loop import command as active_loop_benchmark
@@ -107,6 +108,20 @@ def soak(
     """Overload the service with 1.5 times what it can do. Exits with 1 if it breaks, leaks, or stops answering."""
     result = soak_benchmark.measure(minutes=minutes, progress=lambda line: typer.echo(line, err=True))
     _report("soak", soak_benchmark.report(result), as_json=as_json, save=save)
+
+
+@app.command()
+def interactive(
+    rounds: Annotated[int, typer.Option(min=2, help="New images to click on.")] = interactive_benchmark.ROUNDS,
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    tiny: Annotated[bool, typer.Option(help="The demo's network and small images, to try the way itself.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/interactive.json.")] = False,
+) -> None:
+    """Measure the first click on an image against those after it. Exits with 1 if these are not quick, or differ."""
+    progress = partial(typer.echo, err=True)
+    result = interactive_benchmark.measure(rounds=rounds, tiny=tiny, device=device, progress=progress)
+    _report("interactive", interactive_benchmark.report(result), as_json=as_json, save=save)
 
 
 @app.command()

@@ -64,7 +64,8 @@ def contents(task: Task, *, count: int, tiny: bool) -> list[Content]:
             return [Content(media="audio", data=_wav(rng, seconds=2 if tiny else _AUDIO_S)) for _ in range(count)]
 
 
-def _size_hw(*, tiny: bool) -> tuple[int, int]:
+def size_hw(*, tiny: bool) -> tuple[int, int]:
+    """Of the generated images, in pixels."""
     return (120, 160) if tiny else (960, 1280)
 
 
@@ -72,7 +73,7 @@ def _jpeg(rng: np.random.Generator, *, tiny: bool) -> bytes:
     """Coarse coloured noise, which JPEG compresses about as well as a photo."""
     from PIL import Image
 
-    height, width = _size_hw(tiny=tiny)
+    height, width = size_hw(tiny=tiny)
     coarse = rng.integers(0, 255, (height // 20, width // 20, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     grain = rng.normal(0.0, 6.0, (height, width, 1))
@@ -83,7 +84,7 @@ def _jpeg(rng: np.random.Generator, *, tiny: bool) -> bytes:
 
 
 def _with_boxes(rng: np.random.Generator, *, tiny: bool) -> Content:
-    height, width = _size_hw(tiny=tiny)
+    height, width = size_hw(tiny=tiny)
     corners = rng.uniform((0.0, 0.0), (width * 0.6, height * 0.6), (_PROMPTS, 2))
     sizes = rng.uniform(0.1, 0.4, (_PROMPTS, 2)) * (width, height)
     boxes = np.concatenate([corners, corners + sizes], axis=1).tolist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from models.card import ModelCard
 from models.errors import ModelError
-from models.types import Payload, Prediction
+from models.types import Content, Payload, Prediction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,8 @@ class Adapter(Protocol[S, R]):
 
     A batch is a list of samples, one for each payload, so the engine prepares every item as it arrives and puts the
     batch together at the last moment. Order and length are kept through all steps, an empty list gives an empty list,
-    nothing is remembered between calls. ``prepare`` and ``read`` may run in several threads at once; ``forward`` runs
-    in one thread.
+    no answer depends on the calls before: what an adapter keeps of them only spares it work (see Recalls). ``prepare``
+    and ``read`` may run in several threads at once; ``forward`` runs in one thread.
     """
 
     def prepare(self, payloads: Sequence[Payload]) -> list[S]:
@@ -74,6 +74,19 @@ class DecodesJpegs(Protocol):
     @property
     def decodes_jpegs(self) -> bool:
         """Whether ``prepare`` takes an EncodedJpeg."""
+        ...
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """An adapter that keeps what it has computed of an image, so that the next question about it costs less.
+
+    It keeps only what has a digest. What it gives then differs from what it would give without by no more than an
+    image's neighbours in its batch may change it.
+    """
+
+    def recalled(self, content: Content) -> Payload | None:
+        """What ``prepare`` takes in place of the decoded content; None where it has to be decoded. Any thread calls."""
         ...
 
 

@@ -36,6 +36,7 @@ MEDIA_OF_FAMILY: dict[Family, Media] = {
     "token_classification": "text",
     "faster_whisper": "audio",
 }
+_SPARING = frozenset({"kept_features_mib"})  # options that spare work and change no answer
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -119,7 +120,9 @@ class ModelCard:
     def digest(self) -> str:
         """sha256 over what shapes the output; where the bytes lie and how many copies run leave it alone."""
         shaping = {"task", "adapter", "labels", "min_score", "precision", "options"}
-        return hashlib.sha256(TypeAdapter(ModelCard).dump_json(self, include=shaping)).hexdigest()
+        options = {name: value for name, value in self.options.items() if name not in _SPARING}
+        this = replace(self, options=options)
+        return hashlib.sha256(TypeAdapter(ModelCard).dump_json(this, include=shaping)).hexdigest()
 
     def label_for(self, model_label: str) -> str | None:
         """The label to emit for one of the model's own, or None when the card drops it."""

@@ -18,7 +18,7 @@ from typing import Any
 from weakref import WeakSet
 
 from models import device, heap
-from models.adapter import Adapter, Pads, Sample
+from models.adapter import Adapter, Pads, Recalls, Sample
 from models.card import BatchLimits
 from models.errors import ItemError, OverloadedError
 from models.types import (
@@ -27,6 +27,7 @@ from models.types import (
     Content,
     EncodedJpeg,
     ImagePayload,
+    KnownImage,
     Payload,
     Prediction,
     Priority,
@@ -86,6 +87,9 @@ class Engine:
     most; every fifth batch is a bulk one if any waits. An item whose deadline has passed or whose caller has left is
     not computed. A batch that fails is halved until the item that fails alone has failed; running out of memory also
     halves the budget of the batches to come. A device that is lost fails everything, at once and from then on.
+
+    What an adapter recalls (see models/adapter.py) is not decoded. It may keep only what interactive items brought: a
+    drop asks about each of its images once, and would push out those that people work on.
 
     ``predict`` may be called from any running loop.
     """
@@ -290,7 +294,7 @@ class Engine:
         if job.is_late(self._clock()):
             return _timeout()
         try:
-            job.payload = self._decode(job.content)
+            job.payload = self._payload_of(job)
             [job.sample] = self._adapter.prepare([job.payload])
         except ItemError as err:
             return err
@@ -303,6 +307,11 @@ class Engine:
                 return _failure(err, is_full=True)
             return ItemError("model_failed", f"the item could not be prepared: {type(err).__name__}")
         return None
+
+    def _payload_of(self, job: Job) -> Payload:
+        if isinstance(self._adapter, Recalls) and (known := self._adapter.recalled(job.content)) is not None:
+            return known
+        return self._decode(job.content if job.priority == "interactive" else replace(job.content, digest=None))
 
     def _forward_batches(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -412,7 +421,7 @@ def _end_all() -> None:
 def _with_extent(prediction: Prediction, payload: Payload) -> Prediction:
     """The prediction with the size or the length of what it is about."""
     match payload:
-        case ImagePayload() | EncodedJpeg():
+        case ImagePayload() | EncodedJpeg() | KnownImage():
             return replace(prediction, size_hw=payload.size_hw)
         case AudioPayload():
             return replace(prediction, duration_s=payload.duration_s)

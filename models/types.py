@@ -133,10 +133,14 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePayload:
-    """A decoded image: (H, W, 3) uint8 RGB, EXIF orientation applied."""
+    """A decoded image: (H, W, 3) uint8 RGB, EXIF orientation applied.
+
+    ``digest`` is its content's, where a model may keep what it computes of it for the next question.
+    """
 
     image_rgb: np.ndarray
     prompts: Prompts = Prompts()
+    digest: str | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -145,9 +149,25 @@ class ImagePayload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedJpeg:
-    """An upright colour JPEG, safe by its headers, for a model that decodes it on its own device."""
+    """An upright colour JPEG, safe by its headers, for a model that decodes it on its own device.
+
+    ``digest`` is as an ImagePayload's.
+    """
 
     data: bytes
+    size_hw: tuple[int, int]
+    prompts: Prompts = Prompts()
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownImage:
+    """An image of which a model keeps all that it needs, so that nobody decodes it again.
+
+    ``features`` belong to that model alone. ``size_hw`` is the original image's.
+    """
+
+    features: object
     size_hw: tuple[int, int]
     prompts: Prompts = Prompts()
 
@@ -172,7 +192,7 @@ class TextPayload:
 
 
 Picture = ImagePayload | EncodedJpeg
-Payload = Picture | AudioPayload | TextPayload
+Payload = Picture | KnownImage | AudioPayload | TextPayload
 
 
 AttributeValue = str | float | int | bool

@@ -20,6 +20,7 @@ from pipelines.store import rows
 from pipelines.store.answer_versions import (
     AnswerVersion,
     add_version,
+    count_standing,
     hold_key,
     last_version,
     last_versions,
@@ -161,6 +162,11 @@ class PlatformAnswers:
         """What is known of these answers, by key."""
         async with database.reading(self._engine) as connection:
             return _by_key(await last_versions(connection, [storable(key) for key in keys]))
+
+    async def count(self, prefix: str) -> int:
+        """How many answers stand whose keys begin so."""
+        async with database.reading(self._engine) as connection:
+            return await count_standing(connection, storable(prefix))
 
     async def known_of(self, run_id: str, item_ids: Collection[str], *, task: Task) -> dict[str, Known]:
         """What is known of all answers about these items of a run, by key, withdrawn ones among them."""

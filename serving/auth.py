@@ -64,22 +64,25 @@ class KeyRing:
 class RequireKey:
     """ASGI middleware that lets nobody past without a key, before a byte of the body is read.
 
-    Health and the API's description stay open.
+    Health and the API's description stay open, and paths that hold a secret of their own.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, secret_paths: re.Pattern[str]) -> None:
         self._app = app
-        self._keys = keys
+        self._keys, self._secret_paths = keys, secret_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+        if scope["type"] == "http" and not self._is_open(scope["path"]):
             headers = Headers(scope=scope)
             try:
                 self._keys.check(authorization=headers.get("authorization"), x_api_key=headers.get("x-api-key"))
             except PrelabelError as err:
                 app = _answer(401, err.code, err.message)
         await app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        return path in _OPEN_PATHS or self._secret_paths.fullmatch(path) is not None
 
 
 class RequireLocalHost:

@@ -25,6 +25,7 @@ _STATUS_OF_CODE = {
     "unknown_queue": 404,
     "too_large": 413,
     "unauthorized": 401,
+    "bad_label_config": 400,
     "store_unavailable": 503,
 }
 _STATUS_OF_CLASS: tuple[tuple[type[PrelabelError], int], ...] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from pipelines.prelabel import Flow, Models, Saves
 from pipelines.reuse import KeptModels, SharedModels
 from pipelines.review import ReviewQueue
 from pipelines.store.embedded import embedded_postgres
+from pipelines.store.label_studio.connections import Connection
 from pipelines.store.policies import Policies
 from pipelines.store.results import Results
 from pipelines.store.store import Store
@@ -25,6 +26,7 @@ from pipelines.types import Outcome
 from pipelines.watch import Watch
 from serving.backlog import Backlog
 from serving.deployments import ReplicaState
+from serving.integrations.label_studio.media import ConnectionMedia
 from serving.settings import Settings
 
 
@@ -72,6 +74,11 @@ class Service:
     reviews: ReviewQueue
     flow: Flow
     watch: Watch
+    media: ConnectionMedia
+
+    def flow_for(self, connection: Connection) -> Flow:
+        """The flow for a connected project's items, whose media it fetches with the project's token."""
+        return replace(self.flow, fetcher=self.media.of(connection))
 
     def room_in_s(self, tasks: Iterable[Task]) -> float | None:
         """How long what waits for these tasks' models, or to be stored, will take; None where nobody knows."""
@@ -97,7 +104,11 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
         raise ConfigError("store.url is not set; 'prelabel serve' starts an embedded PostgreSQL and sets it")
     async with Store.open(settings.store.url) as store:
         saves, watch = TimedSaves(store), Watch(store)
-        async with flow_over(settings, models, store, saves) as flow, watch.watching():
+        async with (
+            ConnectionMedia(settings.fetch) as media,
+            flow_over(settings, models, store, saves) as flow,
+            watch.watching(),
+        ):
             yield Service(
                 settings=settings,
                 models=models,
@@ -106,6 +117,7 @@ async def open_service(settings: Settings, models: DeployedModels) -> AsyncItera
                 reviews=ReviewQueue(store, acceptable=settings.acceptable),
                 flow=flow,
                 watch=watch,
+                media=media,
             )
 
 

@@ -115,6 +115,22 @@ class StoreSettings(Section):
         return folder.expanduser().absolute()
 
 
+class LabelStudioSettings(Section):
+    """How projects of Label Studio are answered.
+
+    ``answer_s`` is how long a call to ``/predict`` may take, the answer's way not counted: Label Studio waits for 100 s
+    (ML_TIMEOUT_PREDICT), a proxy before it perhaps for less. Up to ``few_tasks`` of a connected project are labelled in
+    the gateway, more become a run. What is made for a call is pushed ``margin_s`` after its deadline at the earliest,
+    if no answer has brought it. Every ``poll_s`` seconds a connected project is looked at for what its webhooks have
+    lost.
+    """
+
+    answer_s: float = Field(default=85.0, gt=0, le=600)
+    few_tasks: int = Field(default=16, ge=0, le=1_000)
+    margin_s: float = Field(default=20.0, ge=0)
+    poll_s: float = Field(default=60.0, gt=0)
+
+
 def _ontology_of(value: object) -> object:
     if isinstance(value, str | Path):
         return read_ontology(Path(value).expanduser())
@@ -143,6 +159,7 @@ class Settings(BaseSettings):
     extras: dict[Task, Extras] = Field(default_factory=dict)
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    label_studio: LabelStudioSettings = LabelStudioSettings()
     fetch: FetchPolicy = FetchPolicy()
     media: MediaLimits = MediaLimits()
     sanity: SanityRules = SanityRules()

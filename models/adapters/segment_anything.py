@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import batched_mask_to_box, build_point_grid, calculate_stability_score
 from torch.nn import functional
 from torchvision.ops import nms
 
+from models import device as devices
 from models import signals
 from models.card import ModelCard, options_of, torch_device
 from models.compiled import compile_part
@@ -26,16 +27,30 @@ from models.errors import ItemError, ModelError
 from models.geometry import mask_of_runs
 from models.graphs import CudaRecorder, are_wanted, graph_part
 from models.jpeg_decoder import JpegDecoder, decoded
+from models.kept_features import Features, KeptFeatures
 from models.networks.sam import VARIANTS, SamSizes, build_network
 from models.networks.sam_attention import fuse_attention
 from models.networks.sam_decoding import decode
+from models.networks.sam_prompts import Prompted, grouped, of_one_shape
 from models.outlines import Outline, outlines
 from models.precision import compute_in, half_dtype, tensor_cores
 from models.state_dict import fill, read_state_dict
-from models.types import Annotation, BoxPrompt, EncodedJpeg, Payload, Picture, PointPrompt, Prediction
+from models.types import (
+    Annotation,
+    BoxPrompt,
+    Content,
+    EncodedJpeg,
+    ImagePayload,
+    KnownImage,
+    Payload,
+    Picture,
+    PointPrompt,
+    Prediction,
+)
 from models.upload import Upload
 
 _PROMPTS_PER_PASS = 64
+_KNOWN_SHARE = 0.05  # of an image's cost where the encoder has seen it before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,31 +68,7 @@ class Options:
     compile: bool = False
     graphs: bool = False
     decode_on_device: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompted:
-    """Prompts of one shape, decoded together, in pixels of the network's square.
-
-    Either ``boxes_xyxy`` (n, 4), or ``points_xy`` (n, k, 2) with ``is_foreground`` (n, k); float32. ``places`` says
-    which of the item's prompts they are, counting boxes first.
-    """
-
-    places: tuple[int, ...]
-    boxes_xyxy: torch.Tensor | None = None
-    points_xy: torch.Tensor | None = None
-    is_foreground: torch.Tensor | None = None
-
-    @property
-    def points_each(self) -> int:
-        """0 for boxes."""
-        return 0 if self.points_xy is None else self.points_xy.shape[1]
-
-    def between(self, first: int, last: int) -> Prompted:
-        """Some of the prompts."""
-        tensors = (self.boxes_xyxy, self.points_xy, self.is_foreground)
-        boxes, points, flags = (None if tensor is None else tensor[first:last] for tensor in tensors)
-        return Prompted(places=self.places[first:last], boxes_xyxy=boxes, points_xy=points, is_foreground=flags)
+    kept_features_mib: NonNegativeInt = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +76,21 @@ class SquareImage:
     """An image resized to fit the network's square of side S, and what is asked about it.
 
     ``pixels`` is (3, S, S) float32, normalised and padded; on the way to a GPU it is (3, h, w) uint8, neither, or the
-    JPEG of any size. No prompts stand for everything in the image. ``size_hw`` is the original image's.
+    JPEG of any size; of a known image it is what the encoder made of it. No prompts stand for everything in the image.
+    ``size_hw`` is the original image's, under ``digest`` what the encoder makes of it is kept.
     """
 
-    pixels: Upload | EncodedJpeg
+    pixels: Upload | EncodedJpeg | Features
     side_px: int
     content_hw: tuple[int, int]
     size_hw: tuple[int, int]
     prompts: tuple[Prompted, ...]
+    digest: str | None = None
 
     @property
     def cost(self) -> float:
-        """Megapixels of model input."""
-        return self.side_px**2 / 1e6
+        """Megapixels of model input; for a known image, those that take as long as its prompts alone."""
+        return self.side_px**2 / 1e6 * (_KNOWN_SHARE if isinstance(self.pixels, Features) else 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +120,10 @@ class SegmentAnything:
 
     Labels of prompts named only by words are not understood by SAM; they change nothing. Masks are judged (stability,
     soft IoU) at the decoder's resolution, before they are brought to the image's size.
+
+    Somebody who clicks asks about one image several times. What the encoder made of the last images that have a digest
+    is kept where it lies, on the device, so that the next question about one needs neither its pixels nor the encoder.
+    The answer is the same: the decoder gets the same numbers as before.
     """
 
     def __init__(self, card: ModelCard, network: Sam) -> None:
@@ -135,6 +132,7 @@ class SegmentAnything:
         self._side = network.image_encoder.img_size
         self._mean, self._std = (network.get_buffer(name).cpu() for name in ("pixel_mean", "pixel_std"))
         self._options = options_of(card, Options)
+        self._features = KeptFeatures(max_bytes=self._options.kept_features_mib * 2**20)
         self._jpegs = JpegDecoder(device=self._device) if self._options.decode_on_device else None
         fuse_attention(network)
         # The decoder is cheap and judges its own masks: it stays in fp32.
@@ -149,21 +147,38 @@ class SegmentAnything:
     def decodes_jpegs(self) -> bool:
         return self._jpegs is not None
 
-    def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
-        return [self._sample(_picture(payload)) for payload in payloads]
+    def recalled(self, content: Content) -> KnownImage | None:
+        features = self._features.find(content.digest) if content.media == "image" else None
+        if features is None:
+            return None
+        return KnownImage(features=features, size_hw=features.size_hw, prompts=content.prompts)
 
-    def _sample(self, picture: Picture) -> SquareImage:
-        height, width = picture.size_hw
+    def prepare(self, payloads: Sequence[Payload]) -> list[SquareImage]:
+        return [self._sample(_image(payload)) for payload in payloads]
+
+    def _sample(self, image: Picture | KnownImage) -> SquareImage:
+        height, width = image.size_hw
         scale = self._side / max(height, width)
         content_hw = (max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1))
-        factor = np.array([content_hw[1] / width, content_hw[0] / height])
         return SquareImage(
-            pixels=picture if isinstance(picture, EncodedJpeg) else self._uploaded(picture.image_rgb, content_hw),
+            pixels=self._pixels(image, content_hw),
             side_px=self._side,
             content_hw=content_hw,
             size_hw=(height, width),
-            prompts=tuple(_grouped(picture, factor=factor)),
+            prompts=tuple(grouped(image.prompts, size_hw=(height, width), content_hw=content_hw)),
+            digest=None if isinstance(image, KnownImage) else image.digest,
         )
+
+    def _pixels(self, image: Picture | KnownImage, content_hw: tuple[int, int]) -> Upload | EncodedJpeg | Features:
+        match image:
+            case ImagePayload():
+                return self._uploaded(image.image_rgb, content_hw)
+            case EncodedJpeg():
+                return image
+            case KnownImage(features=Features() as features):
+                return features
+            case KnownImage():
+                raise TypeError(f"these are features of another model: {type(image.features).__name__}")
 
     def _uploaded(self, image_rgb: np.ndarray, content_hw: tuple[int, int]) -> Upload:
         resized = Image.fromarray(image_rgb).resize((content_hw[1], content_hw[0]), Image.Resampling.BILINEAR)
@@ -181,7 +196,7 @@ class SegmentAnything:
 
         Both ways subtract and divide the same float32 numbers; nothing is rounded differently.
         """
-        sources = decoded([sample.pixels for sample in batch], self._jpegs)
+        sources = decoded([sample.pixels for sample in batch if not isinstance(sample.pixels, Features)], self._jpegs)
         return torch.stack([self._taken(own, sample) for own, sample in zip(sources, batch, strict=True)])
 
     def _taken(self, source: Upload | torch.Tensor, sample: SquareImage) -> torch.Tensor:
@@ -191,15 +206,23 @@ class SegmentAnything:
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[SquareImage]) -> Sequence[Logits | Masks]:
-        """One encoder pass over the batch; then the prompts of one shape together, whichever image they are about.
+        """One encoder pass over the images that are new; then the prompts of one shape together, whatever their image.
 
         A GPU also brings the masks to their images' sizes here, because logits would take longer to copy than to read.
         """
-        if not batch:
-            return []
-        squares = self._moved(batch)  # (B, 3, S, S)
+        try:
+            return self._found(batch) if batch else []
+        except (RuntimeError, MemoryError) as err:
+            if devices.is_out_of_memory(err):
+                self._features.clear()  # the network needs the room more
+            raise
+
+    def _found(self, batch: Sequence[SquareImage]) -> Sequence[Logits | Masks]:
+        known = [self._known(sample) for sample in batch]
+        new = _unknown(batch, known)
+        squares = self._moved(list(new.values())) if new else torch.empty(0)  # (N, 3, S, S)
         with tensor_cores(self._card):
-            embeddings = self._network.image_encoder(squares)  # (B, C, S/p, S/p)
+            embeddings = self._embeddings(batch, known, dict(zip(new, self._encoded(squares), strict=True)))
             answers = self._prompted(embeddings, batch)
             found = [
                 answers[index] if sample.prompts else self._everything(embeddings[index : index + 1], sample)
@@ -210,6 +233,26 @@ class SegmentAnything:
             found = [replace(own, embedding=vector) for own, vector in zip(found, vectors, strict=True)]
         return found if self._device == "cpu" else [self._outlined(logits) for logits in found]
 
+    def _known(self, sample: SquareImage) -> torch.Tensor | None:
+        """(C, S/p, S/p); another batch may have brought it since the sample was prepared."""
+        features = sample.pixels if isinstance(sample.pixels, Features) else self._features.find(sample.digest)
+        return None if features is None else features.tensor
+
+    def _encoded(self, squares: torch.Tensor) -> torch.Tensor:
+        """(N, C, S/p, S/p) of (N, 3, S, S); the encoder does not run over nothing."""
+        return self._network.image_encoder(squares) if len(squares) else squares
+
+    def _embeddings(
+        self, batch: Sequence[SquareImage], known: Sequence[torch.Tensor | None], new: dict[str | int, torch.Tensor]
+    ) -> torch.Tensor:
+        """(B, C, S/p, S/p), for each sample its image's; the new ones are kept."""
+        rows = list[torch.Tensor]()
+        for index, (sample, own) in enumerate(zip(batch, known, strict=True)):
+            rows.append(new[sample.digest or index] if own is None else own)
+            if own is None:
+                self._features.keep(sample.digest, rows[-1], size_hw=sample.size_hw)
+        return torch.stack(rows)
+
     def _pooled(self, embedding: torch.Tensor, sample: SquareImage) -> np.ndarray:
         """(C,) mean of the encoder's (C, S/p, S/p) over the image, without what is padding."""
         return pooled(self._content(embedding, sample.content_hw)[None])[0]
@@ -217,7 +260,7 @@ class SegmentAnything:
     def _prompted(self, embeddings: torch.Tensor, batch: Sequence[SquareImage]) -> dict[int, Logits]:
         """The best mask for each prompt of each image that has prompts, in their order."""
         answers = defaultdict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]](dict)
-        for owners, together in _of_one_shape(batch):
+        for owners, together in of_one_shape([sample.prompts for sample in batch]):
             for first in range(0, len(owners), _PROMPTS_PER_PASS):
                 own = owners[first : first + _PROMPTS_PER_PASS]
                 rows = torch.tensor([image for image, _ in own], device=embeddings.device)
@@ -292,9 +335,9 @@ class SegmentAnything:
     @torch.inference_mode()
     def read(self, raw: Sequence[Logits | Masks], payloads: Sequence[Payload]) -> list[Prediction]:
         drawn = (found if isinstance(found, Masks) else self._outlined(found) for found in raw)
-        return [self._prediction(masks, _picture(payload)) for masks, payload in zip(drawn, payloads, strict=True)]
+        return [self._prediction(masks, _image(payload)) for masks, payload in zip(drawn, payloads, strict=True)]
 
-    def _prediction(self, masks: Masks, payload: Picture) -> Prediction:
+    def _prediction(self, masks: Masks, payload: Picture | KnownImage) -> Prediction:
         if not np.isfinite(masks.predicted_ious).all():
             raise ItemError("model_failed", "the segmenter gave numbers that are not finite for this image")
         scores = masks.predicted_ious.clip(0.0, 1.0)
@@ -323,30 +366,13 @@ class SegmentAnything:
         )
 
 
-def _of_one_shape(batch: Sequence[SquareImage]) -> Iterator[tuple[list[tuple[int, int]], Prompted]]:
-    """The prompts of all images by shape, and for each its image and its place among that image's prompts."""
-    groups = defaultdict[int, list[tuple[int, Prompted]]](list)
-    for image, sample in enumerate(batch):
-        for prompted in sample.prompts:
-            groups[prompted.points_each].append((image, prompted))
-    for group in groups.values():
-        owners = [(image, place) for image, prompted in group for place in prompted.places]
-        yield owners, _joined([prompted for _, prompted in group])
-
-
-def _joined(group: Sequence[Prompted]) -> Prompted:
-    """Prompts of one shape in one; their places are those in images of their own."""
-
-    def together(tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-        present = [tensor for tensor in tensors if tensor is not None]
-        return torch.cat(present) if present else None
-
-    return Prompted(
-        places=tuple(place for prompted in group for place in prompted.places),
-        boxes_xyxy=together([prompted.boxes_xyxy for prompted in group]),
-        points_xy=together([prompted.points_xy for prompted in group]),
-        is_foreground=together([prompted.is_foreground for prompted in group]),
-    )
+def _unknown(batch: Sequence[SquareImage], known: Sequence[torch.Tensor | None]) -> dict[str | int, SquareImage]:
+    """The first sample of each image that is not known, by its digest, or by its place where it has none."""
+    new = dict[str | int, SquareImage]()
+    for index, (sample, own) in enumerate(zip(batch, known, strict=True)):
+        if own is None:
+            new.setdefault(sample.digest or index, sample)
+    return new
 
 
 def _in_order(answer: dict[int, tuple[torch.Tensor, torch.Tensor]], sample: SquareImage) -> Logits:
@@ -385,59 +411,10 @@ def _resized(pixels: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
     return smooth.round().clamp(0.0, 255.0)
 
 
-def _picture(payload: Payload) -> Picture:
-    if not isinstance(payload, Picture):
+def _image(payload: Payload) -> Picture | KnownImage:
+    if not isinstance(payload, Picture | KnownImage):
         raise ItemError("wrong_media", f"got {type(payload).__name__}; a segmenter labels images")
     return payload
-
-
-def _grouped(payload: Picture, *, factor: np.ndarray) -> Iterator[Prompted]:
-    """The payload's prompts scaled by the (2,) factor: all boxes together, and points with others of their number."""
-    size = (payload.size_hw[1], payload.size_hw[0])
-    boxes, points = payload.prompts.boxes, payload.prompts.points
-    if boxes:
-        corners = np.array([_valid_box(prompt, size=size) for prompt in boxes])
-        tensor = torch.from_numpy(corners * np.tile(factor, 2)).float()
-        yield Prompted(places=tuple(range(len(boxes))), boxes_xyxy=tensor)
-    places_of_number = defaultdict[int, list[int]](list)
-    for place, prompt in enumerate(points):
-        places_of_number[len(_valid_points(prompt, size=size))].append(place)
-    for places in places_of_number.values():
-        coordinates = np.array([points[place].points_xy for place in places]) * factor
-        yield Prompted(
-            places=tuple(len(boxes) + place for place in places),
-            points_xy=torch.from_numpy(coordinates).float(),
-            is_foreground=torch.tensor([points[place].is_foreground for place in places], dtype=torch.float32),
-        )
-
-
-def _valid_box(prompt: BoxPrompt, *, size: tuple[int, int]) -> np.ndarray:
-    """The prompt's box, cut off at the edges of an image of (width, height)."""
-    corners = np.array(prompt.xyxy, dtype=np.float64)
-    if corners.shape != (4,) or not np.isfinite(corners).all() or (corners[2:] <= corners[:2]).any():
-        raise ItemError(
-            "invalid_prompt", f"a box prompt must be x1 < x2, y1 < y2 in finite numbers; got {tuple(prompt.xyxy)}"
-        )
-    clipped = np.clip(corners, 0.0, np.tile(size, 2))
-    if (clipped[2:] <= clipped[:2]).any():
-        raise ItemError(
-            "invalid_prompt", f"the box prompt {tuple(prompt.xyxy)} lies outside the image of {size} pixels"
-        )
-    return clipped
-
-
-def _valid_points(prompt: PointPrompt, *, size: tuple[int, int]) -> np.ndarray:
-    """The prompt's (k, 2) points on an image of (width, height)."""
-    points = np.array(prompt.points_xy, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) != len(prompt.is_foreground):
-        raise ItemError(
-            "invalid_prompt",
-            f"a point prompt needs (x, y) points and as many is_foreground; got {len(prompt.points_xy)} points and "
-            f"{len(prompt.is_foreground)} flags",
-        )
-    if not (np.isfinite(points).all() and (points >= 0.0).all() and (points <= size).all()):
-        raise ItemError("invalid_prompt", f"point prompt {prompt.points_xy} lies outside the image of {size} pixels")
-    return points
 
 
 def load(card: ModelCard, folder: Path) -> SegmentAnything:
@@ -446,8 +423,9 @@ def load(card: ModelCard, folder: Path) -> SegmentAnything:
     Its sizes come from the option ``variant`` (vit_b, vit_l, vit_h), else from config.json beside the weights, else
     from the width of the encoder in the weights. The other options steer how everything in an image is found; they
     bear the names that segment_anything's SamAutomaticMaskGenerator gives them; but ``compile`` (false) builds kernels
-    for the encoder with torch.compile, ``graphs`` (false) replays it as CUDA graphs, and ``decode_on_device`` (false)
-    leaves JPEGs to the device.
+    for the encoder with torch.compile, ``graphs`` (false) replays it as CUDA graphs, ``decode_on_device`` (false)
+    leaves JPEGs to the device, and ``kept_features_mib`` (256, enough for 64 images with the published sizes; 0 keeps
+    nothing) bounds what is kept of images that somebody may ask about again.
 
     Raises:
         ModelError: the weights are missing, hold more than tensors, or do not fit.

@@ -25,8 +25,9 @@ def decode(content: Content, limits: MediaLimits = MediaLimits(), *, keeps_jpegs
     match content.media:
         case "image":
             if keeps_jpegs and (size_hw := image.plain_jpeg_size_hw(content.data, limits)) is not None:
-                return EncodedJpeg(data=content.data, size_hw=size_hw, prompts=content.prompts)
-            return ImagePayload(image_rgb=image.decode(content.data, limits), prompts=content.prompts)
+                return EncodedJpeg(data=content.data, size_hw=size_hw, prompts=content.prompts, digest=content.digest)
+            image_rgb = image.decode(content.data, limits)
+            return ImagePayload(image_rgb=image_rgb, prompts=content.prompts, digest=content.digest)
         case "audio":
             from models.media import audio  # brings FFmpeg and a resampler, which images and texts do without
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text, any_, cast, select, text
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
@@ -76,6 +76,19 @@ async def last_versions_of(connection: AsyncConnection, prelabel_ids: Collection
     """How things stand with all answers about these pre-labels."""
     about = select(platform_answers.c.key).where(platform_answers.c.prelabel_id.in_(prelabel_ids))
     return await _last(connection, platform_answers.c.key.in_(about))
+
+
+async def count_standing(connection: AsyncConnection, prefix: str) -> int:
+    """How many answers stand whose keys begin so."""
+    last = (
+        select(platform_answers.c.is_withdrawn)
+        .ext(distinct_on(platform_answers.c.key))
+        .where(platform_answers.c.key.startswith(prefix, autoescape=True))
+        .order_by(platform_answers.c.key, *_LAST_FIRST)
+        .subquery()
+    )
+    standing = select(func.count()).select_from(last).where(~last.c.is_withdrawn)
+    return (await connection.execute(standing)).scalar_one()
 
 
 async def prelabel_of(connection: AsyncConnection, key: str) -> int | None:

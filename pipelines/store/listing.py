@@ -119,6 +119,12 @@ class Listing:
         return None if found is None else max(float(found), 0.0)
 
 
+async def list_all(connection: AsyncConnection, run_id: str, task: Task, given: Sequence[Item]) -> None:
+    """Make these items, with ids of their own, the whole listing of a new run, in the caller's transaction."""
+    listed = [_Listed(n, item, run_id=storable(run_id), task=task, attempt=0) for n, item in enumerate(given)]
+    await execute(connection, _LISTED, (entry.item for entry in listed))
+
+
 class _Listed:
     """The rows of an entry of the listing."""
 

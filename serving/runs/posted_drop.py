@@ -12,6 +12,8 @@ from pipelines.sources.source import Source
 from pipelines.store.values import Run
 from serving.settings import Settings
 
+LABEL_STUDIO = "label-studio"  # no drop that can be posted begins so
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedDrop:
@@ -24,6 +26,12 @@ class PostedDrop:
     drop: str
     task: Task
     kind: str | None = None
+
+    @property
+    def connection_id(self) -> str | None:
+        """The connected project whose tasks are the items, which the run holds; None for a drop that is listed."""
+        scheme, _, name = self.drop.partition(":")
+        return name if scheme == LABEL_STUDIO else None
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Hosts the worker of posted runs in a Ray Serve replica: a thin shell that nobody calls."""
+"""Hosts the workers of posted runs and of connected projects in a Ray Serve replica: a thin shell that nobody calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 RUNS = "runs"
-_POOLED = 4  # connections to the store, and as many in need
+_POOLED = 8  # connections to the store, and as many in need
 _POOLED_PER_RUN = 2  # one of which holds the run
 
 
@@ -30,14 +30,24 @@ class RunReplica:
 async def _work(settings: Settings) -> None:
     from pipelines.store.store import Store
     from serving.handles import ServeModels
+    from serving.integrations.label_studio.media import ConnectionMedia
+    from serving.integrations.label_studio.worker import LabelStudioWorker
     from serving.runs.worker import RunWorker
     from serving.service import flow_over, store_url
 
     pool_size = _POOLED + _POOLED_PER_RUN * settings.server.max_runs
     models = await ServeModels.connect(settings.cards)
     with store_url(settings) as url:
-        async with Store.open(url, pool_size=pool_size) as store, flow_over(settings, models, store) as flow:
-            await RunWorker(settings, models=models, store=store, flow=flow).work()
+        async with (
+            Store.open(url, pool_size=pool_size) as store,
+            flow_over(settings, models, store) as flow,
+            ConnectionMedia(settings.fetch) as media,
+            asyncio.TaskGroup() as workers,
+        ):
+            runs = RunWorker(settings, models=models, store=store, flow=flow, media=media)
+            projects = LabelStudioWorker(settings, models=models, store=store, flow=flow)
+            workers.create_task(runs.work())
+            workers.create_task(projects.work())
 
 
 def run_application(settings: Settings) -> Application:

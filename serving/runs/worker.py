@@ -17,6 +17,7 @@ from pipelines.prelabel import Flow
 from pipelines.recent import Recent
 from pipelines.sources.source import Source
 from pipelines.store.drops import Drops
+from pipelines.store.label_studio.connections import Connections
 from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from pipelines.store.values import Run
@@ -24,6 +25,7 @@ from serving.drops.fingerprint import fingerprint
 from serving.drops.orders import changes
 from serving.drops.pace import at_once_of_run
 from serving.drops.pinning import pinned
+from serving.integrations.label_studio.media import ConnectionMedia
 from serving.process import this_process
 from serving.runs.posted_drop import PostedDrop
 from serving.runs.served_labels import Examination, ServedLabels
@@ -45,9 +47,17 @@ class RunWorker:
     """
 
     def __init__(
-        self, settings: Settings, *, models: DeployedModels, store: Store, flow: Flow, look_s: float = _LOOK_S
+        self,
+        settings: Settings,
+        *,
+        models: DeployedModels,
+        store: Store,
+        flow: Flow,
+        media: ConnectionMedia,
+        look_s: float = _LOOK_S,
     ) -> None:
         self._settings, self._models, self._flow, self._look_s = settings, models, flow, look_s
+        self._media = media
         self._store, self._posted = store, PostedRuns(store)
         self._examination = Examination()
         self._working = set[str]()  # also what a database that was down does not know any more
@@ -131,7 +141,7 @@ class RunWorker:
         pin = await pinned(self._store, run, drop.task, self._settings.policies[drop.task])
         await self._check(run, drop, source, policy_id=pin.policy_id)
         async with in_force(self._settings, self._store, {drop.task: pin}).looking() as force:
-            flow = replace(self._flow, policies=force.policies, calibrations=force.calibrations)
+            flow = replace(await self._flow_of(drop), policies=force.policies, calibrations=force.calibrations)
             labels = FlowLabels(
                 flow,
                 at_once=at_once_of_run(self._settings, drop.task),
@@ -147,6 +157,13 @@ class RunWorker:
                 attempt=run.attempt,
                 patience_s=self._settings.store.patience_s,
             )
+
+    async def _flow_of(self, drop: PostedDrop) -> Flow:
+        """What labels a drop; the token of a connected project is for its own items alone."""
+        if drop.connection_id is None:
+            return self._flow
+        connection = await Connections(self._store).get(drop.connection_id)
+        return replace(self._flow, fetcher=self._media.of(connection))
 
     async def _check(self, run: Run, drop: PostedDrop, source: Source | None, *, policy_id: str) -> None:
         found: Mapping[str, str] = {} if source is None else await asyncio.to_thread(source.identity)

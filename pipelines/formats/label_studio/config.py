@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from xml.sax.saxutils import quoteattr
 
 from models.types import MEDIA_OF_TASK, Media, Task
+from pipelines.formats.label_studio.binding import Binding, bind
+from pipelines.formats.label_studio.interface import Control, Interface, Source
 
 # What is labelled: its tag, whose name and data field are the medium's.
 _OBJECTS: dict[Media, str] = {
@@ -31,6 +33,18 @@ _USUAL: dict[Task, str] = {
     "ner": "labels",
     "speech": "labels",
 }
+
+
+def open_binding(task: Task) -> Binding:
+    """How to write for an interface that is yet to be made: by ``label_config``, once it is known what occurs."""
+    medium = MEDIA_OF_TASK[task]
+    source = Source(name=medium, tag=medium.capitalize(), attributes={}, media=medium, field=medium)
+    controls = [
+        Control(name=kind, tag=tag, to_name=(medium,), attributes={"value": "$labels", "choice": "multiple"})
+        for kind, (tag, _, _) in _CONTROLS.items()
+    ]
+    area = Control(name="textarea", tag="TextArea", to_name=(medium,), attributes={"perRegion": "true"})
+    return bind(Interface(sources=(source,), controls=(*controls, area)), task)
 
 
 def label_config(task: Task, used: Mapping[str, Iterable[str]], *, labels: Iterable[str]) -> str:

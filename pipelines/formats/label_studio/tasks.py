@@ -10,9 +10,11 @@ from urllib.parse import quote
 from models.types import MEDIA_OF_TASK, Item, Task
 from pipelines.formats.addresses import local_path
 from pipelines.formats.characters import clean, labels_of, name_of, to_bytes
-from pipelines.formats.exported import Exported, LeftOut, certainty, labelled, objects
-from pipelines.formats.label_studio.config import label_config
-from pipelines.formats.label_studio.regions import regions
+from pipelines.formats.exported import Exported, LeftOut, labelled
+from pipelines.formats.label_studio.binding import Binding
+from pipelines.formats.label_studio.config import label_config, open_binding
+from pipelines.formats.label_studio.prediction import as_json, score
+from pipelines.formats.label_studio.regions import Region, regions
 from pipelines.formats.results import Result
 from pipelines.formats.streams import Add, json_array
 
@@ -31,10 +33,10 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     Label Studio 1.23.2); times are in seconds. A span of speech is a region with its transcription; its words are left
     out, for who corrects the one would have to correct the other. Labels of the whole item are choices.
 
-    A region's ``score`` is its certainty and ``meta.score_kind`` says which it is. A prediction's ``score``, which
-    orders the labelling stream, is the confidence in the whole item if there is one, else the certainty of its
-    weakest label, and null where nothing was found: such an item is not the least certain one. ``data`` also has the
-    item's ``item_id`` and ``route``, to filter by.
+    A region's ``score`` is its certainty and ``meta.score_kind`` says which it is; ``meta.uncertainty`` of the first
+    region is the item's. A prediction's ``score``, which orders the labelling stream, is told by ``prediction.score``:
+    an item in which nothing was found is not the least certain one. ``data`` also has the item's ``item_id`` and
+    ``route``, to filter by.
 
     Files on this machine are referred to as Label Studio's local files, as if its document root were "/"; other
     addresses stay. NUL and lone surrogates become U+FFFD. A text that is not known any more cannot be a task.
@@ -42,26 +44,27 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     left_out = LeftOut()
     used = dict[Task, Used]()
     with ExitStack() as files:
-        adders = dict[Task, Add]()
+        adders, bindings = dict[Task, Add](), dict[Task, Binding]()
         for entry in labelled(entries, left_out):
             task = entry.result.task
             if task not in adders:
                 (out / task).mkdir(exist_ok=True)
                 adders[task], used[task] = files.enter_context(json_array(out / task / "tasks.json")), {}
+                bindings[task] = open_binding(task)
             if task == "ner" and entry.text is None:
                 left_out["texts that are not known any more"] += 1
             else:
-                adders[task](_task(entry, used[task], left_out))
+                adders[task](_task(entry, bindings[task], used[task], left_out))
     for task, labels_by_kind in used.items():
         config = label_config(task, labels_by_kind, labels=labels_of(labels))
         (out / task / "label_config.xml").write_text(config, encoding="utf-8", newline="\n")
     return left_out
 
 
-def _task(entry: Exported, used: Used, left_out: LeftOut) -> dict[str, object]:
+def _task(entry: Exported, binding: Binding, used: Used, left_out: LeftOut) -> dict[str, object]:
     result = entry.result
     medium = MEDIA_OF_TASK[result.task]
-    found = list(regions(entry, left_out))
+    found = list(regions(binding, result, text=entry.text, left_out=left_out))
     for region in found:
         if region.labels:
             used.setdefault(region.kind, set()).update(region.labels)
@@ -72,17 +75,16 @@ def _task(entry: Exported, used: Used, left_out: LeftOut) -> dict[str, object]:
             "item_id": name_of(result.id),
             "route": result.decision.route if result.decision else None,
         },
-        "predictions": [_prediction(result, [region.to_json(to_name=medium) for region in found])] if is_shown else [],
+        "predictions": [_prediction(result, found, to_name=medium)] if is_shown else [],
     }
 
 
-def _prediction(result: Result, found: list[dict[str, object]]) -> dict[str, object]:
+def _prediction(result: Result, found: list[Region], *, to_name: str) -> dict[str, object]:
     made_by = result.provenance
-    weakest = min((certainty(annotation)[0] for annotation, _ in objects(result)), default=None)
     return {
         "model_version": f"{made_by.model}@{made_by.model_version}" if made_by else "prelabel",
-        "score": weakest if result.confidence is None else result.confidence,
-        "result": found,
+        "score": score(result),
+        "result": as_json(found, result, to_name=to_name),
     }
 
 

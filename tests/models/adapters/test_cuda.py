@@ -170,6 +170,36 @@ def test_torchvisions_own_resizing_gives_the_pixels_of_the_cpu() -> None:
     torch.testing.assert_close(adapter._moved([sample])[0].cpu(), wanted.pixels.on_host, rtol=0.0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"graphs": True}, {"decode_on_device": True, "graphs": True}], ids=["plain", "graphs", "JPEGs"]
+)
+def test_a_second_click_is_answered_from_what_lies_on_the_device(options: dict[str, Any]) -> None:
+    """With images between the clicks, whose passes overwrite what a graph gave before."""
+    card = replace(demo_card("segmentation"), device="cuda", min_score=0.0)
+    kept, forgetful = (
+        load(replace(card, options=card.options | options | {"kept_features_mib": most}), WEIGHTS / "segmentation")
+        for most in (64, 0)
+    )
+    jpegs = [a_jpeg(a_boxed_picture(number).image_rgb).data for number in range(4)]
+    contents = [
+        Content(media="image", data=data, prompts=a_boxed_picture(number).prompts, digest=str(number))
+        for number, data in enumerate(jpegs)
+    ]
+
+    def asked(segmenter: Any, several: list[Content]) -> list[Prediction]:
+        found = (segmenter.recalled(one) or decode(one, keeps_jpegs=segmenter.decodes_jpegs) for one in several)
+        return predict(segmenter, list(found))
+
+    first = asked(kept, contents[:1])[0]
+    asked(kept, contents[1:])
+    features: Any = kept.recalled(contents[0])  # pyright: ignore[reportAttributeAccessIssue]
+
+    assert features.features.tensor.is_cuda
+    assert_same(asked(kept, contents[:1])[0], first)
+    for content, answer in zip(contents, asked(kept, contents), strict=True):
+        assert_same(answer, asked(forgetful, [content])[0])
+
+
 def a_tensor(*, mebibytes: int = 1) -> torch.Tensor:
     return torch.randint(0, 256, (mebibytes, 1024, 1024), dtype=torch.uint8)
 

@@ -39,7 +39,8 @@ from tests.pipelines.fetch.site import (
 )
 
 TOKEN = "Token s3cr3t-0123456789abcdef"
-HOSTS = Resolution(ls_example=[["127.0.0.1"]], files_example=[["127.0.0.1"]], private_example=[["127.0.0.1"]])
+LOOPBACK = [["127.0.0.1"]]
+HOSTS = Resolution(ls_example=LOOPBACK, ls_example_=LOOPBACK, files_example=LOOPBACK, private_example=LOOPBACK)
 
 
 @dataclass(slots=True)
@@ -87,9 +88,12 @@ def tokens_got(site: Site) -> list[str | None]:
 
 
 @asynccontextmanager
-async def a_fetcher(credentials: Any, *opened: Site, **options: Any) -> AsyncIterator[Fetcher]:
-    """A fetcher to which these sites are open as files.example; loopback is private, and every port is unusual."""
-    policy = FetchPolicy(allowed_hosts=tuple(f"files.example:{site.port}" for site in opened), total_timeout_s=5.0)
+async def a_fetcher(
+    credentials: Any, *opened: Site, ports: Sequence[int] = (80, 8080), **options: Any
+) -> AsyncIterator[Fetcher]:
+    """A fetcher to which these sites are open as files.example; loopback, where all sites are, is private."""
+    allowed = tuple(f"files.example:{site.port}" for site in opened)
+    policy = FetchPolicy(allowed_hosts=allowed, allowed_ports=tuple(ports), total_timeout_s=5.0)
     options = {"resolve": HOSTS, "tls": trust()} | options
     async with Fetcher(policy, credentials=credentials, **options) as fetcher:
         yield fetcher
@@ -182,7 +186,7 @@ async def test_a_doubtful_spelling_of_the_origin_is_not_opened(uri: str) -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::ffff:127.0.0.1]"])
 async def test_another_name_of_the_connected_servers_address_stays_closed(host: str) -> None:
-    async with serving({"/a": answer(b"x")}) as ls, a_fetcher(Tokens(a_token(ls))) as fetcher:
+    async with serving({"/a": answer(b"x")}) as ls, a_fetcher(Tokens(a_token(ls)), ports=[ls.port]) as fetcher:
         assert (await refusal(fetcher, ls.url("/a", host=host))).code == "blocked_url"
         assert not ls.connections
 
@@ -225,7 +229,11 @@ async def test_each_origin_gets_its_own_token_and_a_redirect_takes_none_to_the_o
 
 @pytest.mark.parametrize("host", ["private.example", "127.0.0.1", "[::1]", "ls.example."])
 async def test_a_connected_server_opens_no_other_private_address(host: str) -> None:
-    async with serving({"/k": answer(b"x")}) as inside, serving({}) as ls, a_fetcher(Tokens(a_token(ls))) as fetcher:
+    async with (
+        serving({"/k": answer(b"x")}) as inside,
+        serving({}) as ls,
+        a_fetcher(Tokens(a_token(ls)), ports=[inside.port]) as fetcher,
+    ):
         ls.routes["/a"] = redirect(inside.url("/k", host=host))
 
         assert (await refusal(fetcher, ls.url("/a", host="ls.example"))).code == "blocked_url"
@@ -237,7 +245,7 @@ async def test_a_stranger_cannot_redirect_into_the_connected_server() -> None:
     async with (
         serving({"/api": answer(b"x")}) as ls,
         serving({}) as stranger,
-        a_fetcher(Tokens(a_token(ls)), stranger) as fetcher,
+        a_fetcher(Tokens(a_token(ls)), stranger, ports=[ls.port]) as fetcher,
     ):
         stranger.routes["/a"] = redirect(ls.url("/api", host="ls.example"))
 
@@ -255,7 +263,7 @@ async def test_an_idle_connection_to_the_connected_server_is_not_lent_to_a_stran
     async with (
         serving({"/a": stay}) as ls,
         serving({}) as stranger,
-        a_fetcher(Tokens(a_token(ls)), stranger) as fetcher,
+        a_fetcher(Tokens(a_token(ls)), stranger, ports=[ls.port]) as fetcher,
     ):
         await fetch(fetcher, ls.url("/a", host="ls.example"))
         stranger.routes["/a"] = redirect(ls.url("/a", host="ls.example"))
@@ -267,7 +275,7 @@ async def test_a_way_out_and_back_is_a_strangers() -> None:
     async with (
         serving({"/api": answer(b"x")}) as ls,
         serving({}) as stranger,
-        a_fetcher(Tokens(a_token(ls)), stranger) as fetcher,
+        a_fetcher(Tokens(a_token(ls)), stranger, ports=[ls.port]) as fetcher,
     ):
         ls.routes["/a"] = redirect(stranger.url("/b"))
         stranger.routes["/b"] = redirect(ls.url("/api", host="ls.example"))

@@ -75,7 +75,14 @@ def unsure_texts(count: int) -> list[str]:
 @asynccontextmanager
 async def a_worker(settings: Settings, models: ObedientModels | None = None) -> AsyncIterator[RunWorker]:
     async with open_service(settings, models or ObedientModels()) as service:
-        yield RunWorker(settings, models=service.models, store=service.store, flow=service.flow, look_s=0.01)
+        yield RunWorker(
+            settings,
+            models=service.models,
+            store=service.store,
+            flow=service.flow,
+            media=service.media,
+            look_s=0.01,
+        )
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""Connects labeling platforms to the service."""

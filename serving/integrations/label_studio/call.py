@@ -1,0 +1,133 @@
+"""Reads what Label Studio sends, leniently: what is wrong with one task costs that task alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import ItemError
+from models.types import Task
+from pipelines.errors import NotFoundError
+from pipelines.formats.label_studio.binding import Binding, bind, choose_task
+from pipelines.formats.label_studio.interface import read_interface
+from pipelines.formats.label_studio.prediction import prediction
+from pipelines.formats.label_studio.task import item
+from pipelines.store.label_studio.deliveries import Wanted, item_id
+from pipelines.types import Labelled
+from serving.settings import Settings
+
+AUTO = "auto"
+
+Slot = dict[str, Any] | list[Any]
+FAILED: Slot = []  # a slot without "result": Label Studio keeps the others, and asks for this task again
+
+
+class SetupBody(BaseModel):
+    """What ``/setup`` is sent; its access token is not used, that of the connection is."""
+
+    project: str | int | None = None
+    label_config: str = Field(default="", alias="schema")
+    hostname: str | None = None
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PredictBody(BaseModel):
+    """What ``/predict`` is sent."""
+
+    tasks: list[Any] = Field(default_factory=list)
+    label_config: str | None = None
+    params: dict[str, Any] | None = None
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @property
+    def context(self) -> Mapping[str, Any] | None:
+        """What a person has just drawn, if they ask for what fits it."""
+        context = (self.params or {}).get("context")
+        return context if isinstance(context, dict) and context.get("result") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A labeling config, bound to one of our tasks."""
+
+    task: Task
+    binding: Binding
+
+
+def bound(settings: Settings, asked: str, label_config: str, *, is_interactive: bool = False) -> Bound:
+    """The task that a path asks for, bound to a labeling config; for somebody who points at an object, segmentation.
+
+    Raises:
+        NotFoundError: no such task is deployed (unknown_task).
+        ConfigError: the labeling config cannot be read (bad_label_config).
+        UnservableError: it cannot be served; the message says what is missing.
+    """
+    tasks = deployed(settings, asked)
+    if is_interactive and tasks == ("detection",) and "segmentation" in settings.tasks:
+        tasks = ("detection", "segmentation")
+    return _bound(label_config, tasks, labels_of(settings), is_interactive=is_interactive)
+
+
+def deployed(settings: Settings, asked: str) -> tuple[Task, ...]:
+    """The tasks that a path stands for.
+
+    Raises:
+        NotFoundError: no such task is deployed (unknown_task).
+    """
+    tasks: tuple[Task, ...] = tuple(task for task in settings.tasks if asked in (task, AUTO))
+    if not tasks:
+        choices = ", ".join((AUTO, *settings.tasks))
+        raise NotFoundError("unknown_task", f"task '{asked[:50]}' is not deployed here; choose one of: {choices}")
+    return tasks
+
+
+def labels_of(settings: Settings) -> tuple[str, ...]:
+    """The labels that pre-labels may have; none where no ontology says so."""
+    return () if settings.ontology is None else tuple(one.name for one in settings.ontology.classes)
+
+
+@lru_cache(maxsize=256)  # the same few projects ask again and again, and twice before every /predict
+def _bound(label_config: str, tasks: tuple[Task, ...], labels: tuple[str, ...], *, is_interactive: bool) -> Bound:
+    interface = read_interface(label_config)
+    task = tasks[0] if len(tasks) == 1 else choose_task(interface, tasks, is_interactive=is_interactive)
+    return Bound(task=task, binding=bind(interface, task, labels=labels))
+
+
+def prediction_of(found: Bound, labelled: Labelled, *, version: str) -> dict[str, Any]:
+    """What Label Studio is told of an outcome; the same by whichever way it gets there."""
+    return prediction(found.binding, labelled, model_version=version, text=labelled.item.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A task of which nothing can be labelled, and why."""
+
+    reason: str
+
+
+def wanted(given: Any, binding: Binding, *, server_url: str | None) -> Wanted | Refused:
+    """The item of one entry of ``tasks``, named by the task's id and the digest of what is labelled of it."""
+    if not isinstance(given, dict):
+        return Refused(reason=f"wanted a task; got {type(given).__name__}")
+    task_id = given.get("id")
+    if isinstance(task_id, bool) or not isinstance(task_id, int) or not 0 <= task_id < 2**63:
+        task_id = 0  # a task that is tried out has none
+    try:
+        found = item(binding, given, server_url=server_url, item_id="")
+    except ItemError as err:
+        return Refused(reason=err.message)
+    digest = hashlib.sha256(orjson.dumps([found.uri, found.text])).hexdigest()[:32]
+    return Wanted(task_id=task_id, digest=digest, item=replace(found, id=item_id(task_id, digest)))
+
+
+def filled(found: Sequence[Wanted | Refused], ready: Mapping[tuple[int, str], Slot]) -> list[Slot]:
+    """A slot for each task, in order."""
+    return [FAILED if isinstance(one, Refused) else ready.get(one.key, FAILED) for one in found]

@@ -1,0 +1,201 @@
+"""Takes over what happened in a connected project: new tasks are labelled, answers enter the correction ledger."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+
+from models.errors import PrelabelError
+from models.types import Task as LabelTask
+from pipelines.errors import StoreUnavailableError
+from pipelines.formats.label_studio.reading import read_annotations
+from pipelines.formats.results import result
+from pipelines.platform_answers import PlatformAnswer, PlatformAnswers
+from pipelines.store.label_studio.connections import Connection, Connections
+from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Wanted
+from pipelines.store.label_studio.events import Event
+from pipelines.store.store import Store
+from serving.integrations.label_studio.api import LabelStudio
+from serving.integrations.label_studio.call import bound, wanted
+from serving.integrations.label_studio.records import Annotation, Project, Task
+from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_AT_A_TIME = 500  # tasks
+_OVERLAP = timedelta(minutes=2)  # of two looks, as a change is seen somewhat after the moment that it bears
+
+
+class Follower:
+    """Looks up what hints are about, and what no hint told of.
+
+    What a hint says is not believed; everything is read from Label Studio, in its state of now. So hints may come
+    twice, late, in any order, or not at all.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        version: Callable[[LabelTask], str],
+        store: Store,
+        connection: Connection,
+        server: LabelStudio,
+    ) -> None:
+        """``version`` says what labels a task's items now (version.py)."""
+        self._settings, self._version, self._server = settings, version, server
+        self._connection, self._connections = connection, Connections(store)
+        self._deliveries, self._answers = Deliveries(store, connection.id), PlatformAnswers(store)
+
+    async def follow(self, event: Event, project: Project) -> None:
+        """Look up what a hint is about.
+
+        Raises:
+            PrelabelError: the store or Label Studio does not do its part; the hint can be followed again.
+        """
+        match event.action:
+            case "tasks":
+                await self._label_tasks(event.ids, project)
+            case "annotations":
+                for annotation_id in event.ids:
+                    await self._take_annotation(annotation_id, project)
+            case other:
+                logger.warning("a hint of %s is about '%s', which nobody follows", self._connection.name, other)
+
+    async def poll(self, project: Project) -> None:
+        """Look for what no hint told of since the last look: tasks without a pre-label, and answers.
+
+        Raises:
+            PrelabelError: as in ``follow``; the next look begins where this one did.
+        """
+        since = (await self._connections.get(self._connection.id)).polled_until
+        latest = since
+        async for page in self._server.tasks(
+            self._connection.project_id,
+            updated_since=None if since is None else since - _OVERLAP,
+            with_annotations=True,
+            page=_AT_A_TIME,
+        ):
+            await self._label(page, project)
+            await self._take_answers(page, project)
+            latest = max((task.updated_at for task in page), default=latest)
+        if latest is not None:
+            await self._connections.polled(self._connection.id, latest)
+
+    async def pull(self, project: Project) -> int:
+        """Take over every answer of the project as it is now; how many tasks were looked at.
+
+        Raises:
+            PrelabelError: as in ``follow``.
+        """
+        seen = 0
+        async for page in self._server.tasks(self._connection.project_id, with_annotations=True, page=_AT_A_TIME):
+            await self._take_answers(page, project)
+            seen += len(page)
+        return seen
+
+    async def _label_tasks(self, task_ids: Collection[int], project: Project) -> None:
+        async for page in self._server.tasks(self._connection.project_id, ids=task_ids):
+            await self._label(page, project)
+
+    async def _label(self, tasks: Sequence[Task], project: Project) -> None:
+        """Let a run label what of these has no pre-label of this version, unless the project does not want it."""
+        if not self._connection.is_automatic:
+            return
+        found = bound(self._settings, self._connection.task, project.label_config)
+        version = self._version(found.task)
+        given = (
+            wanted({"id": task.id, "data": task.data}, found.binding, server_url=self._connection.url)
+            for task in tasks
+            if not task.total_annotations
+        )
+        items = {one.key: one for one in given if isinstance(one, Wanted)}
+        new = set(items) - await self._deliveries.known(items, version=version)
+        predicted = {task.id for task in tasks if task.total_predictions and (any(key[0] == task.id for key in new))}
+        if predicted:
+            there = await self._server.predicted_tasks(self._connection.project_id, predicted, version)
+            new = {key for key in new if key[0] not in there}
+        if new:
+            await self._deliveries.begin(
+                [items[key] for key in new],
+                version=version,
+                task=found.task,
+                online_run="",
+                new_run=f"label-studio-{uuid.uuid4().hex[:12]}",
+                few=0,
+                held_s=0.0,
+            )
+
+    async def _take_annotation(self, annotation_id: int, project: Project) -> None:
+        annotation = await self._server.annotation(annotation_id)
+        if annotation is None:
+            await self._answers.withdraw(self._key(annotation_id))
+        else:
+            await self._take(annotation, project)
+
+    async def _take_answers(self, tasks: Sequence[Task], project: Project) -> None:
+        """Take the answers of these tasks as they are now, those that were deleted among them."""
+        now = {annotation.id for task in tasks for annotation in task.annotations or ()}
+        items = dict[tuple[str, LabelTask], list[str]]()
+        for one in await self._deliveries.of_tasks([task.id for task in tasks]):
+            items.setdefault((one.run_id, one.task), []).append(one.item_id)
+        for (run_id, task), item_ids in items.items():
+            for key, answer in (await self._answers.known_of(run_id, item_ids, task=task)).items():
+                annotation_id = self._annotation_id(key)
+                if annotation_id is not None and not answer.is_withdrawn and annotation_id not in now:
+                    await self._take_annotation(annotation_id, project)  # it may have been made since
+        for task in tasks:
+            for annotation in task.annotations or ():
+                await self._take(annotation, project)
+
+    async def _take(self, annotation: Annotation, project: Project) -> None:
+        """Enter one answer, if it is about a pre-label of ours."""
+        key = self._key(annotation.id)
+        if annotation.was_cancelled:
+            await self._answers.withdraw(key, updated_at=annotation.updated_at)
+            return
+        shown = await self._shown(annotation)
+        if shown is None:
+            return
+        try:
+            await self._answers.record(self._answer(key, annotation, shown, project))
+        except StoreUnavailableError:
+            raise
+        except PrelabelError as err:  # what cannot be read now cannot be read later
+            logger.warning("annotation %s of %s is left out: %s", annotation.id, self._connection.name, err.message)
+
+    async def _shown(self, annotation: Annotation) -> Delivered | None:
+        """The pre-label that an answer is about: the one that it began with, else the last one of its task."""
+        found = await self._deliveries.of_tasks([annotation.task])
+        if len(found) > 1 and annotation.parent_prediction is not None:
+            predictions = await self._server.predictions(annotation.task)
+            versions = {one.model_version for one in predictions if one.id == annotation.parent_prediction}
+            found = [one for one in found if one.version in versions] or found
+        return found[-1] if found else None
+
+    def _answer(self, key: str, annotation: Annotation, shown: Delivered, project: Project) -> PlatformAnswer:
+        labelled = shown.labelled
+        found = bound(self._settings, shown.task, project.label_config)
+        return PlatformAnswer(
+            key=key,
+            run_id=shown.run_id,
+            item_id=shown.item_id,
+            task=shown.task,
+            reviewer=f"label-studio:{annotation.completed_by}",
+            annotations=read_annotations(
+                found.binding, annotation.result, text=labelled.item.text, pre_label=result(labelled)
+            ),
+            was_shown=not labelled.decision.is_blind and shown.is_there,
+            created_at=annotation.created_at,
+            updated_at=annotation.updated_at,
+            seconds=annotation.lead_time_s,
+        )
+
+    def _key(self, annotation_id: int) -> str:
+        return f"label-studio:{self._connection.id}:{annotation_id}"
+
+    def _annotation_id(self, key: str) -> int | None:
+        prefix = self._key(0)[:-1]
+        return int(key.removeprefix(prefix)) if key.startswith(prefix) else None

@@ -1,0 +1,196 @@
+"""Answers ``/predict``: at once what is quick, until the deadline what is ready, and later the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+from models.errors import OverloadedError
+from models.types import Prompts
+from pipelines.errors import StoreUnavailableError
+from pipelines.formats.label_studio.context import prompts
+from pipelines.prelabel import Flow, Request, pre_label, pre_label_all
+from pipelines.store.label_studio.connections import Connection
+from pipelines.store.label_studio.deliveries import Deliveries, Key, Wanted
+from pipelines.types import Labelled, Outcome
+from serving.integrations.label_studio.call import FAILED, Bound, Refused, Slot, filled, prediction_of, wanted
+from serving.integrations.label_studio.version import model_version
+from serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+_AT_A_TIME = 256  # items that are labelled and stored together, or read and written together
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0  # for what a run has come to
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One ``/predict``: its tasks, as items or as what is wrong with them, and until when they are waited for.
+
+    ``until`` is in the running loop's time.
+    """
+
+    bound: Bound
+    version: str
+    tasks: Sequence[Wanted | Refused]
+    until: float
+
+    @property
+    def wanted(self) -> dict[Key, Wanted]:
+        return {one.key: one for one in self.tasks if isinstance(one, Wanted)}
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether somebody has opened a task and waits for it."""
+        return len(self.tasks) == 1
+
+    def remaining_s(self) -> float:
+        return max(0.0, self.until - asyncio.get_running_loop().time())
+
+    def slot(self, labelled: Labelled) -> Slot:
+        """What Label Studio is told of an outcome."""
+        return prediction_of(self.bound, labelled, version=self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A slot for each task, in order; ``promised`` are those of a connection that stand in it."""
+
+    slots: list[Slot]
+    promised: frozenset[Key] = field(default_factory=frozenset)
+
+
+def call_of(service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float) -> Call:
+    """A call, from what was sent."""
+    return Call(
+        bound=bound,
+        version=model_version(service.settings, service.models, service.flow, bound.task),
+        tasks=[wanted(task, bound.binding, server_url=server_url) for task in tasks],
+        until=asyncio.get_running_loop().time() + answer_s,
+    )
+
+
+async def interactive(call: Call, context: Mapping[str, Any], flow: Flow) -> Answer:
+    """What fits what a person has just drawn; it is not stored, and queued for nobody."""
+    return Answer(slots=[await _drawn(call, one, prompts(call.bound.binding, context), flow) for one in call.tasks])
+
+
+async def _drawn(call: Call, one: Wanted | Refused, drawn: Prompts, flow: Flow) -> Slot:
+    if isinstance(one, Refused):
+        return FAILED
+    request = Request(item=replace(one.item, prompts=drawn), task=call.bound.task)
+    outcome = await pre_label(request, flow, priority="interactive", deadline_s=call.remaining_s())
+    return _slot(call, outcome)
+
+
+async def unconnected(call: Call, flow: Flow) -> Answer:
+    """What is ready by the deadline. Nobody knows where the rest could be sent, so Label Studio has to ask again."""
+    ready = dict[Key, Slot]()
+    for part in _parts(call.wanted.values()):
+        if not call.remaining_s():
+            break
+        ready |= await _labelled_now(call, part, flow, run_id=None)
+    return Answer(slots=filled(call.tasks, ready))
+
+
+async def _labelled_now(call: Call, part: Iterable[Wanted], flow: Flow, *, run_id: str | None) -> dict[Key, Slot]:
+    """What was found in these items by the deadline."""
+    wanted = list(part)
+    requests = [Request(item=one.item, task=call.bound.task) for one in wanted]
+    try:
+        outcomes = await pre_label_all(
+            requests,
+            flow,
+            run_id=run_id,
+            priority="interactive" if call.is_alone else "bulk",
+            deadline_s=call.remaining_s(),
+        )
+    except (OverloadedError, StoreUnavailableError) as err:  # a status would cost all tasks, and is shown to nobody
+        logger.warning("%s tasks of Label Studio are not labelled now: %s", len(wanted), err.message)
+        return {}
+    return {one.key: _slot(call, outcome) for one, outcome in zip(wanted, outcomes, strict=True)}
+
+
+def _slot(call: Call, outcome: Outcome) -> Slot:
+    return call.slot(outcome) if isinstance(outcome, Labelled) else FAILED
+
+
+class Connected:
+    """Answers the calls of a connected project, which gets by the deadline what is ready, and the rest when it is.
+
+    What is wanted is noted before it is labelled. Few tasks are labelled here; more become a run, which goes on
+    whatever happens to this process, and whose results are pushed where no answer has brought them.
+    """
+
+    def __init__(self, service: Service, connection: Connection, flow: Flow) -> None:
+        self._service, self._connection, self._flow = service, connection, flow
+        self._deliveries = Deliveries(service.store, connection.id)
+
+    async def answer(self, call: Call) -> Answer:
+        """The slots for the tasks, each of which is promised to this call alone."""
+        try:
+            return await self._answer(call)
+        except StoreUnavailableError as err:
+            logger.warning("%s is answered without what the store knows: %s", self._connection.name, err.message)
+            return Answer(slots=filled(call.tasks, {}))
+
+    async def sent(self, call: Call, answer: Answer) -> None:
+        """Note that an answer has left."""
+        if answer.promised:
+            await self._deliveries.answered(answer.promised, version=call.version)
+
+    async def _answer(self, call: Call) -> Answer:
+        service, keys = self._service, set(call.wanted)
+        online_run = f"label-studio-{self._connection.id}-{call.version}"
+        begun = await self._deliveries.begin(
+            list(call.wanted.values()),
+            version=call.version,
+            task=call.bound.task,
+            online_run=await service.store.start_run("label-studio", run_id=online_run),
+            new_run=f"label-studio-{uuid.uuid4().hex[:12]}",
+            few=service.settings.label_studio.few_tasks,
+            held_s=call.remaining_s() + service.settings.label_studio.margin_s,
+        )
+        try:
+            if not begun.is_posted:
+                few = [call.wanted[key] for key in begun.keys]
+                await _labelled_now(call, few, self._flow, run_id=begun.run_id)
+            ready = await self._gathered(call, keys, later=keys if begun.is_posted else keys - begun.keys)
+            promised = await self._deliveries.promise(
+                ready, version=call.version, began_at=begun.at, is_alone=call.is_alone
+            )
+        finally:
+            await self._deliveries.let_go(keys, version=call.version)
+        slots = filled(call.tasks, {key: ready[key] for key in promised})
+        return Answer(slots=slots, promised=frozenset(promised))
+
+    async def _gathered(self, call: Call, keys: set[Key], *, later: set[Key]) -> dict[Key, Slot]:
+        """What is found by the deadline, written as it comes; only of ``later`` more can be found later."""
+        ready, missing, pause_s = dict[Key, Slot](), set(keys), _FIRST_LOOK_S
+        while True:
+            finished = await self._deliveries.finished(missing, version=call.version)
+            missing = (missing - finished) & later
+            for part in _parts(finished):
+                found = await self._deliveries.labelled(part, version=call.version)
+                ready |= await asyncio.to_thread(_slots, call, found)
+            if not missing or not call.remaining_s():
+                return ready
+            await asyncio.sleep(min(pause_s, call.remaining_s()))
+            pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
+
+
+def _slots(call: Call, found: Mapping[Key, Labelled]) -> dict[Key, Slot]:
+    return {key: call.slot(labelled) for key, labelled in found.items()}
+
+
+def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while part := list(islice(rest, _AT_A_TIME)):
+        yield part

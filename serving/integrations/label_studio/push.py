@@ -1,0 +1,126 @@
+"""Sends a connected project the predictions that no answer has brought it, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from models.errors import PrelabelError
+from pipelines.store.label_studio.connections import Connection
+from pipelines.store.label_studio.deliveries import Deliveries, Key, Owed
+from pipelines.store.store import Store
+from serving.integrations.label_studio.api import LabelStudio
+from serving.integrations.label_studio.call import bound, prediction_of
+from serving.integrations.label_studio.errors import LabelStudioError
+from serving.integrations.label_studio.records import Project
+from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_AT_A_TIME = 500  # Label Studio writes so many at a time, too (PREDICTION_IMPORT_BATCH_SIZE)
+
+
+class Pusher:
+    """Pushes what is owed to one connection; one process at a time may do so (see ``held``).
+
+    What nobody knows of whether it arrived, as the answer to a push was lost, is looked up before it is sent again.
+    """
+
+    def __init__(self, settings: Settings, store: Store, connection: Connection, server: LabelStudio) -> None:
+        self._settings, self._connection, self._server = settings, connection, server
+        self._deliveries = Deliveries(store, connection.id)
+
+    async def look_up(self) -> None:
+        """Find out what has arrived of that which may have.
+
+        Raises:
+            PrelabelError: Label Studio does not say.
+        """
+        while unsure := await self._deliveries.unsure(limit=_AT_A_TIME):
+            for version, keys in unsure.items():
+                there = await self._server.predicted_tasks(
+                    self._connection.project_id, [task_id for task_id, _ in keys], version
+                )
+                arrived = [key for key in keys if key[0] in there]
+                await self._deliveries.settle(arrived, version=version, is_there=True)
+                await self._deliveries.settle(set(keys) - set(arrived), version=version, is_there=False)
+
+    async def is_owing(self) -> bool:
+        """Whether there is something to push."""
+        return await self._deliveries.is_owing()
+
+    async def push(self, project: Project) -> int:
+        """Send what is there and owed; how many predictions.
+
+        Raises:
+            PrelabelError: Label Studio does not take them now; what nobody knows of is looked up the next time.
+        """
+        await self._deliveries.forget_failed()
+        sent = 0
+        while owed := await self._deliveries.take(limit=_AT_A_TIME):
+            rows = await asyncio.to_thread(self._rows, owed, project)
+            sent += await self._send([(one, row) for one, row in zip(owed, rows, strict=True) if row is not None])
+            await self._give_up([one for one, row in zip(owed, rows, strict=True) if row is None])
+        return sent
+
+    async def _send(self, part: Sequence[tuple[Owed, dict[str, Any]]]) -> int:
+        """Send these in one call, which Label Studio stores all at once; how many it took.
+
+        Raises:
+            LabelStudioError: it took none, or nobody knows.
+        """
+        if not part:
+            return 0
+        project_id = self._connection.project_id
+        try:
+            stored = await self._server.import_predictions(project_id, [row for _, row in part])
+        except LabelStudioError as err:
+            if err.code != "label_studio_rejected":
+                raise
+            there = await self._server.existing_tasks(project_id, [owed.task_id for owed, _ in part])
+            await self._give_up([owed for owed, _ in part if owed.task_id not in there])
+            rest = [one for one in part if one[0].task_id in there]
+            if len(rest) == len(part):
+                logger.warning("%s refuses predictions: %s", self._connection.name, err.message)
+                await self._give_up([owed for owed, _ in part])
+                return 0
+            return await self._send(rest)
+        for version, keys in _by_version([owed for owed, _ in part]).items():
+            await self._settle(version, keys, is_sure=stored == len(part))
+        return stored
+
+    async def _settle(self, version: str, keys: Sequence[Key], *, is_sure: bool) -> None:
+        """Note that these were sent; those that Label Studio has left out in silence would be left out again."""
+        lost = set[Key]()
+        if not is_sure:
+            task_ids = [task_id for task_id, _ in keys]
+            there = await self._server.predicted_tasks(self._connection.project_id, task_ids, version)
+            lost = {key for key in keys if key[0] not in there}
+        await self._deliveries.settle(set(keys) - lost, version=version, is_there=True)
+        if lost:
+            logger.warning("%s has left out %s predictions as invalid", self._connection.name, len(lost))
+            await self._deliveries.give_up(lost, version=version)
+
+    async def _give_up(self, owed: Sequence[Owed]) -> None:
+        for version, keys in _by_version(owed).items():
+            await self._deliveries.give_up(keys, version=version)
+
+    def _rows(self, owed: Sequence[Owed], project: Project) -> list[dict[str, Any] | None]:
+        return [self._row(one, project) for one in owed]
+
+    def _row(self, owed: Owed, project: Project) -> dict[str, Any] | None:
+        try:
+            found = bound(self._settings, owed.labelled.task, project.label_config)
+        except PrelabelError as err:
+            logger.warning("%s cannot show a prediction: %s", self._connection.name, err.message)
+            return None
+        return {"task": owed.task_id, **prediction_of(found, owed.labelled, version=owed.version)}
+
+
+def _by_version(owed: Sequence[Owed]) -> dict[str, list[Key]]:
+    found = dict[str, list[Key]]()
+    for one in owed:
+        found.setdefault(one.version, []).append(one.key)
+    return found
