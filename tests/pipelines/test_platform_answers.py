@@ -346,6 +346,32 @@ async def test_webhooks_at_once_store_one_review(store: Store, run_id: str, answ
     assert len(await ask(store, "SELECT FROM reviews")) == len(await ask(store, "SELECT FROM corrections")) == 2
 
 
+async def test_of_an_answer_in_the_queue_and_one_on_the_platform_at_once_one_counts(
+    store: Store, run_id: str, answers: PlatformAnswers, queue: ReviewQueue
+) -> None:
+    names = [f"item {number}" for number in range(24)]
+    await store.save([a_labelled(name, route="review") for name in names], run_id=run_id)
+    tasks = await queue.claim("boxes", reviewer="ann", n=24)
+
+    async def submit(task_id: int) -> str:
+        try:
+            await queue.submit(task_id, 1, reviewer="ann", annotations=[])
+        except ConflictError:
+            return "refused"
+        return "taken"
+
+    both = await asyncio.gather(
+        *(submit(task.id) for task in tasks),
+        *(answers.record(an_answer(run_id, a_dog(), key=name, item_id=name)) for name in names),
+    )
+
+    counting = [await counted(store, name) for name in names]
+    assert all(len(found) == 1 for found in counting)
+    reviewers = [reviewer for [(_, reviewer, _, _)] in counting]
+    assert reviewers.count("ann") == both.count("taken")
+    assert reviewers.count("eve") == both.count(Recorded(standing="asked", is_new=NEW))
+
+
 async def test_without_its_correction_an_answer_is_not_stored_either(
     store: Store, run_id: str, answers: PlatformAnswers
 ) -> None:
