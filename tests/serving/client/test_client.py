@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -344,6 +345,21 @@ def test_a_stream_that_is_left_lets_the_client_close_while_the_service_is_silent
         results = client.stream(texts(100), batch_items=1, calls_at_once=4)
         next(results)
         results.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_client_that_is_closed_ends_what_is_in_flight_and_makes_no_more_calls() -> None:
+    with faulty_service(*[silent_but_for_the_first] * 99) as faulty:
+        with Client(faulty.address, timeout_s=1e6) as client:
+            results = client.stream(texts(100), batch_items=1, calls_at_once=4)
+            next(results)
+
+        with pytest.raises((RuntimeError, CancelledError)):
+            next(results)
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            client.queues()
+
+    assert len(faulty.got) > 1
+    assert "prelabel-client" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_an_error_of_the_drop_is_the_drops_own_and_leaves_nothing_running() -> None:
