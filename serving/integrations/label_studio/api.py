@@ -46,9 +46,8 @@ class LabelStudio:
     def __init__(
         self, url: str, *, token: str, client: httpx.AsyncClient | None = None, attempts: int = 4, wait_s: float = 0.5
     ) -> None:
-        self._own = calls.client() if client is None else None
-        http_client = client or self._own
-        assert http_client is not None
+        http_client = client or calls.client()
+        self._own = None if client else http_client
         self._calls = calls.Calls(url, token=token, http_client=http_client, attempts=attempts, wait_s=wait_s)
 
     async def __aenter__(self) -> Self:
