@@ -92,7 +92,10 @@ class LabelStudio:
         return Project.of(await self._calls.get(f"/api/projects/{project}/"))
 
     async def show_predictions_of(self, project: int, model_version: str) -> Project:
-        """Let annotators see the predictions of a version, or what a backend with this title gives at the moment."""
+        """Let annotators see the predictions of a version, or what a backend with this title gives at the moment.
+
+        ``label_studio_rejected``: the project has neither a prediction of it nor such a backend.
+        """
         body = {"model_version": model_version, "show_collab_predictions": True}
         answer = await self._calls.send("PATCH", f"/api/projects/{project}/", body=body, is_repeatable=True)
         return Project.of(answer)
