@@ -24,9 +24,10 @@ class Asked:
 
 @dataclass(slots=True)
 class FakeBackend:
-    """``answered`` is set when an answer to ``/predict`` has been given."""
+    """``answered`` is set when an answer to ``/predict`` has been given; ``password`` is what it wants from now on."""
 
     url: str
+    password: str | None = None
     calls: list[Asked] = field(default_factory=list)
     answered: threading.Event = field(default_factory=threading.Event)
 
@@ -51,9 +52,6 @@ def a_backend(
         health_s: how long ``/health`` takes.
         statuses: what to answer on some paths, instead of 200.
     """
-    wanted = None
-    if user is not None:
-        wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -66,7 +64,8 @@ def a_backend(
             body: Any = json.loads(content) if content else None
             backend.calls.append(Asked(path=self.path, body=body, headers=dict(self.headers)))
             status = (statuses or {}).get(self.path, 200)
-            if wanted is not None and self.headers.get("Authorization") != wanted:
+            wanted = "Basic " + base64.b64encode(f"{user}:{backend.password}".encode()).decode()
+            if user is not None and self.headers.get("Authorization") != wanted:
                 status = 401
             answer: dict[str, Any] = {"status": "UP"}
             match self.path:
@@ -99,7 +98,7 @@ def a_backend(
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    backend = FakeBackend(f"http://127.0.0.1:{server.server_port}")
+    backend = FakeBackend(f"http://127.0.0.1:{server.server_port}", password)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
