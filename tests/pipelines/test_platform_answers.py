@@ -263,6 +263,18 @@ async def test_who_looks_at_the_pre_label_later_gives_a_blind_audit_back(
     assert await counted(store) == [("volunteered", "eve", ["cat"], True)]
 
 
+@pytest.mark.parametrize("seen", [[True, False], [False, True]])
+async def test_if_a_version_comes_as_blind_and_as_shown_it_was_shown(
+    store: Store, run_id: str, answers: PlatformAnswers, seen: list[bool]
+) -> None:
+    await store.save([a_labelled(route="audit", is_blind=True)], run_id=run_id)
+
+    for was_shown in seen:
+        await answers.record(an_answer(run_id, a_dog(), was_shown=was_shown))
+
+    assert await counted(store) == [("volunteered", "eve", ["dog"], True)]
+
+
 async def test_a_blind_answer_to_a_task_that_shows_the_pre_label_counts_as_blind_in_the_ledger(
     store: Store, run_id: str, answers: PlatformAnswers
 ) -> None:
@@ -327,9 +339,9 @@ async def test_a_poll_can_tell_what_it_has_missed(store: Store, run_id: str, ans
     of_items = await answers.known_of(run_id, ["one", "two"], task="detection")
 
     assert known == {
-        "one": Known(updated_at=one.updated_at, is_withdrawn=False, digest=one.digest),
-        "two": Known(updated_at=at(8), is_withdrawn=True, digest=""),
-        "gone": Known(updated_at=None, is_withdrawn=True, digest=""),
+        "one": Known(run_id=run_id, item_id="one", updated_at=at(0), is_withdrawn=False, digest=one.digest),
+        "two": Known(run_id=run_id, item_id="two", updated_at=at(8), is_withdrawn=True, digest=""),
+        "gone": Known(run_id=None, item_id=None, updated_at=None, is_withdrawn=True, digest=""),
     }
     assert of_items == {name: known[name] for name in ("one", "two")}
     assert known["one"].digest != an_answer(run_id, key="one").digest
