@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -516,6 +517,19 @@ def test_the_failures_of_a_run_can_be_asked_for_by_their_code(client: MakeCalls)
 
     assert (found.id, found.is_retried) == ("a", True)
     assert "code=timeout" in faulty.got[0].path
+
+
+@pytest.mark.parametrize(("written", "read"), [(None, math.inf), (480.0, 480.0)])
+def test_a_batch_without_a_budget_is_read_as_such(client: MakeCalls, written: float | None, read: float) -> None:
+    counts = dict.fromkeys(("in_flight", "waiting", "items"), 0) | {"batch_sizes": {"4": 2}, "max_cost": written}
+    engine = counts | dict.fromkeys(("prepare_s", "forward_s", "read_s", "cost", "padded_cost"), 0.5)
+    names = dict.fromkeys(("name", "version", "adapter", "precision", "config_digest"), "x")
+    model = names | {"task": "ner", "weights_digest": None, "ready": True, "problem": None, "engine": engine}
+
+    with faulty_service(answers=lambda _: {"models": [model]}) as faulty:
+        [found] = client(faulty)("models")
+
+    assert found.engine.max_cost == read
 
 
 def test_meta_and_prompts_travel_and_an_item_without_them_says_nothing_of_them() -> None:
