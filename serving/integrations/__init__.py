@@ -1,0 +1,1 @@
+"""Speaks the protocols of labeling platforms: one file or package for each."""
