@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
-from models.engine import EngineStats
 from models.errors import ItemError, OverloadedError
 from models.types import MEDIA_OF_TASK, Annotation, Item, Priority, Prompts, Task
 from pipelines import prelabel
@@ -26,6 +25,7 @@ from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.corrections import routes as correction_routes
+from serving.deployed_model import DeployedModel
 from serving.deployments import ReplicaState
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
@@ -116,25 +116,6 @@ class SubmitBody(LeaseBody):
     annotations: tuple[Annotation, ...]
     seconds: float | None = Field(default=None, ge=0)
     idempotency_key: str | None = Field(default=None, max_length=256)
-
-
-class DeployedModel(BaseModel):
-    """A model as it runs: its card's facts, the digests of its bytes, and how one of its replicas does.
-
-    ``problem`` says why it does not answer; ``engine`` counts since that replica's start.
-    """
-
-    name: str
-    version: str
-    task: Task
-    adapter: str
-    precision: str
-    weights_digest: str | None
-    config_digest: str
-    calibrated: bool = False
-    ready: bool
-    problem: str | None
-    engine: EngineStats | None
 
 
 _health = APIRouter(tags=["health"])
