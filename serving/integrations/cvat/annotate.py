@@ -21,9 +21,15 @@ _LONGEST_ID = 256  # characters of an item's id
 
 
 class Streams(Protocol):
-    """What labels items many at a time, lazily and in order (serving/client)."""
+    """What labels items many at a time, lazily and in order."""
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Result]: ...
+
+
+class PreLabels(Streams, Protocol):
+    """What also labels items that somebody waits for (serving/client)."""
+
+    def pre_label(self, requests: Iterable[Request]) -> list[Result]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,7 @@ class Job:
     name: str
     task: Task
     labels: Mapping[str, Label]
-    wanted: Wanted = Wanted()
+    wanted: Wanted
 
 
 def annotate_task(
@@ -155,9 +161,7 @@ def _unread(waiting: deque[Frame], report: Report) -> Iterator[tuple[Frame, list
 def _shapes(frame: Frame, result: Result, job: Job, report: Report) -> list[Shape]:
     report.frames += 1
     if result.error is not None:
-        failed = FailedFrame(
-            index=frame.index, name=frame.name, code=result.error.code, message=result.error.message
-        )
+        failed = FailedFrame(index=frame.index, name=frame.name, code=result.error.code, message=result.error.message)
         report.failed.append(failed)
         return []
     found = shapes(result, job.labels, wanted=job.wanted, left_out=report.left_out)

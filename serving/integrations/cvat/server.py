@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,10 +41,12 @@ class CvatServer:
         sleep: Callable[[float], object] = time.sleep,
         timeout_s: float = 60.0,
     ) -> None:
-        """Args:
-        token: a personal access token.
-        user: a name and a password, where there is no token.
-        organization: the short name of the organization to work in; "" for the personal workspace.
+        """Prepares; calls nothing.
+
+        Args:
+            token: a personal access token.
+            user: a name and a password, where there is no token.
+            organization: the short name of the organization to work in; "" for the personal workspace.
         """
         headers = {"User-Agent": "prelabel"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
@@ -55,6 +58,7 @@ class CvatServer:
             headers=headers,
             auth=user if user and not token else None,
             timeout=httpx.Timeout(timeout_s, connect=10.0),
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -122,22 +126,29 @@ class CvatServer:
         body: object = None,
         attempts: int | None = None,
     ) -> httpx.Response:
-        for attempt in range(attempts or self._attempts):
-            if attempt:
-                self._sleep(pause_s)
-            try:
-                response = self._client.request(method, f"/api/{path}", params=params, json=body)
-            except httpx.TransportError as err:
-                problem, pause_s = _unreachable(self.url, err), self._pauses.seconds(attempt)
-                problem.__cause__ = err
-                continue
-            if not response.is_error:
+        last = (attempts or self._attempts) - 1
+        for attempt in count():
+            response, problem = self._once(method, path, params, body)
+            if problem is None and response is not None:
                 return response
-            problem = _refused(response)
-            if response.status_code not in _AGAIN:
-                break
-            pause_s = self._pauses.seconds(attempt, retry_after=response.headers.get("Retry-After"))
-        raise problem
+            is_final = response is not None and response.status_code not in _AGAIN
+            if problem is not None and (is_final or attempt >= last):
+                raise problem
+            retry_after = None if response is None else response.headers.get("Retry-After")
+            self._sleep(self._pauses.seconds(attempt, retry_after=retry_after))
+        raise AssertionError("attempts have no end")
+
+    def _once(
+        self, method: str, path: str, params: Mapping[str, str | int] | None, body: object
+    ) -> tuple[httpx.Response | None, CvatError | None]:
+        """The answer, if there is one, and what is wrong with it or with there being none."""
+        try:
+            response = self._client.request(method, f"/api/{path}", params=params, json=body)
+        except httpx.TransportError as err:
+            problem = _unreachable(self.url, err)
+            problem.__cause__ = err
+            return None, problem
+        return response, _refused(response) if response.is_error else None
 
 
 def _json(response: httpx.Response) -> Any:

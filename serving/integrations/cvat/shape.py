@@ -159,5 +159,3 @@ def _attributes(annotation: Annotation, label: Label) -> dict[int, str]:
     known = {"score": str(round(number, 4)), "score_kind": kind} | annotation.attributes
     written = {a.id: a.written(known[a.name]) for a in label.attributes if a.name in known}
     return {id_: value for id_, value in written.items() if value is not None}
-
-

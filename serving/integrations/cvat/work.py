@@ -95,8 +95,9 @@ class Watch:
                 logger.info("no event stream of the queue, so it is polled: %s", err.message)
             except Exception:
                 logger.exception("the queue's event stream cannot be read, so the queue is polled")
-            self._work.is_watched = False
-            self._work.hint(*CATEGORIES)  # what came just now was not said
+            if self._work.is_watched:
+                self._work.is_watched = False
+                self._work.hint(*CATEGORIES)  # what came just now was not said
             pause_s = self._asked_s if self._asked_s is not None and not attempt else self._pauses.seconds(attempt)
             attempt += 1
             self._stop.wait(pause_s)
@@ -118,5 +119,8 @@ class Watch:
             category = json.loads(data)["request_category"]
         except (ValueError, KeyError, TypeError):
             category = None
-        known = [own for own in CATEGORIES if own == category]
-        self._work.hint(*(known or CATEGORIES))
+        match category:
+            case "interactive" | "batch":
+                self._work.hint(category)
+            case _:  # what it is cannot be read, or is new: something came
+                self._work.hint(*CATEGORIES)
