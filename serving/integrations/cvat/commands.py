@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import signal
 from collections.abc import Iterator
@@ -32,6 +31,12 @@ cvat_app = typer.Typer(no_args_is_help=True, help="Label tasks of CVAT, and work
 CvatUrl = Annotated[str, typer.Option("--cvat", help="The CVAT server.", show_default=False)]
 Url = Annotated[str, typer.Option(help="The running service.")]
 TaskName = Annotated[str, typer.Option("--task", help="detection or segmentation.")]
+Token = Annotated[
+    str, typer.Option(envvar="CVAT_ACCESS_TOKEN", help="A personal access token of CVAT.", show_default=False)
+]
+Key = Annotated[
+    str | None, typer.Option("--key", envvar="PRELABEL_API_KEY", help="The service's API key.", show_default=False)
+]
 Organization = Annotated[str | None, typer.Option("--org", help="The CVAT organization's short name.")]
 _SERVICE = "http://127.0.0.1:8000"
 
@@ -40,7 +45,9 @@ _SERVICE = "http://127.0.0.1:8000"
 def annotate(
     task_id: Annotated[int, typer.Argument(metavar="TASK", help="The task's number in CVAT.", show_default=False)],
     cvat: CvatUrl,
+    token: Token,
     url: Url = _SERVICE,
+    key: Key = None,
     task: TaskName = "detection",
     rename: Annotated[
         list[str] | None, typer.Option(help="OURS=THEIRS: a label of the models and CVAT's name for it.")
@@ -55,9 +62,9 @@ def annotate(
 ) -> None:
     """Label all frames of a task and store the shapes in CVAT. A frame that fails is listed; the others are stored.
 
-    CVAT's token is read from CVAT_ACCESS_TOKEN, the service's key from PRELABEL_API_KEY.
+    Give secrets by the environment (CVAT_ACCESS_TOKEN, PRELABEL_API_KEY): other users see a command's words.
     """
-    with _server(cvat, organization) as server, _client(url) as client:
+    with CvatServer(cvat, token=token, organization=organization) as server, _client(url, key) as client:
         report = annotate_task(
             server,
             task_id,
@@ -76,6 +83,7 @@ def annotate(
 def register_function(
     name: Annotated[str, typer.Argument(help="What CVAT's users see.")],
     cvat: CvatUrl,
+    token: Token,
     labels: Annotated[str, typer.Option(help="The models' labels, with commas between; for a detector.")] = "",
     shape: Annotated[str, typer.Option(help="any, rectangle, polygon, mask or tag: what the labels are.")] = ANY,
     interactor: Annotated[bool, typer.Option(help="A function that outlines what a person clicks on.")] = False,
@@ -88,7 +96,7 @@ def register_function(
     if kind == "detector" and not names:
         raise ConfigError("a detector needs labels; name those that its models give: --labels cat,dog")
     own = [Label(id=place, name=one, type=shape) for place, one in enumerate(names)]
-    with _server(cvat, organization) as server:
+    with CvatServer(cvat, token=token, organization=organization) as server:
         typer.echo(register(server, name, kind=kind, labels=own, is_public=public))
 
 
@@ -96,7 +104,9 @@ def register_function(
 def agent(
     function_id: Annotated[int, typer.Argument(metavar="FUNCTION", help="The function's number in CVAT.")],
     cvat: CvatUrl,
+    token: Token,
     url: Url = _SERVICE,
+    key: Key = None,
     task: TaskName = "detection",
     burst: Annotated[bool, typer.Option(help="End when no request is left.")] = False,
     organization: Organization = None,
@@ -104,8 +114,7 @@ def agent(
     """Do what CVAT's users ask of a function, with the models of a running service, until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    key = _key()
-    with _server(cvat, organization) as server, _client(url) as client:
+    with CvatServer(cvat, token=token, organization=organization) as server, _client(url, key) as client:
         queue = FunctionQueue(server, function_id, agent_id=secrets.token_hex(16))
         function = queue.function()
         outlines = ServiceInteractor(url, api_key=key)
@@ -132,19 +141,8 @@ def _stopping(agent: Agent) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _server(url: str, organization: str | None) -> CvatServer:
-    token = os.environ.get("CVAT_ACCESS_TOKEN")
-    if not token:
-        raise ConfigError("CVAT_ACCESS_TOKEN is not set; make a personal access token in CVAT and put it there")
-    return CvatServer(url, token=token, organization=organization)
-
-
-def _client(url: str) -> Client:
-    return Client(url, api_key=_key(), timeout_s=PATIENT_S, attempts=PATIENT_ATTEMPTS)
-
-
-def _key() -> str | None:
-    return os.environ.get("PRELABEL_API_KEY") or None
+def _client(url: str, key: str | None) -> Client:
+    return Client(url, api_key=key, timeout_s=PATIENT_S, attempts=PATIENT_ATTEMPTS)
 
 
 def _pairs(renamed: list[str]) -> dict[str, str]:

@@ -17,9 +17,9 @@ from pipelines.prelabel import Request
 from serving.client import Client
 from serving.integrations.cvat.ahead import LookAhead
 from serving.integrations.cvat.annotate import FailedFrame, Streams
-from serving.integrations.cvat.image_task import PATIENT_ATTEMPTS, PATIENT_S, image_task
 from serving.integrations.cvat.attribute import Attribute
 from serving.integrations.cvat.crop import png
+from serving.integrations.cvat.image_task import PATIENT_ATTEMPTS, PATIENT_S, image_task
 from serving.integrations.cvat.label import ANY, Label
 from serving.integrations.cvat.shape import Shape, Wanted, shapes
 
@@ -53,7 +53,8 @@ class Function:
             samples: gives the frames that will come, for looking ahead (cvat_sdk.datasets.TaskDataset.samples).
             batch: how many images one call of the service has at most.
         """
-        self._pre_labels, self._task = pre_labels, task
+        self._pre_labels = pre_labels
+        self._task: Task = task
         self._labels = {label.name: label for label in labels}
         self._wanted = Wanted()
         self._ahead = LookAhead(self._label, samples, most=batch)
