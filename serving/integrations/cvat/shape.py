@@ -18,6 +18,15 @@ from serving.integrations.cvat.label import ANY, Label
 from serving.integrations.cvat.mask_code import encoded
 from serving.integrations.cvat.polygon import polygon_of
 
+_PLURALS = {
+    "box": "boxes",
+    "polygon": "polygons",
+    "mask": "masks",
+    "whole_item": "labels of the whole image",
+    "text_span": "spans of text",
+    "time_span": "spans of time",
+}
+
 ShapeType = Literal["rectangle", "polygon", "mask", "tag"]
 
 
@@ -76,7 +85,7 @@ def _found(result: Result, labels: Mapping[str, Label], wanted: Wanted, left_out
         elif wanted.conf_threshold is None or score >= wanted.conf_threshold:
             drawn = _drawn(annotation, _type_of(label, annotation, wanted), result)
             if drawn is None:
-                left_out[f"{annotation.geometry.kind}s that are no {label.type}"] += 1
+                left_out[f"{_PLURALS[annotation.geometry.kind]} where the label takes {label.type}"] += 1
             else:
                 yield Shape(
                     label=label, type=drawn[0], points=drawn[1], score=score, attributes=_attributes(annotation, label)
