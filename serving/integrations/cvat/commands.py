@@ -114,10 +114,13 @@ def agent(
     """Do what CVAT's users ask of a function, with the models of a running service, until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with CvatServer(cvat, token=token, organization=organization) as server, _client(url, key) as client:
+    with (
+        CvatServer(cvat, token=token, organization=organization) as server,
+        _client(url, key) as client,
+        ServiceInteractor(url, api_key=key) as outlines,
+    ):
         queue = FunctionQueue(server, function_id, agent_id=secrets.token_hex(16))
         function = queue.function()
-        outlines = ServiceInteractor(url, api_key=key)
         labels = read_labels(function.get("labels_v2") or ())
         worker = Worker(server=server, pre_labels=client, outlines=outlines, task=image_task(task), labels=labels)
         work = Work()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ConfigError
 from models.types import Item, Task
+from pipelines.formats.results import Result
 from pipelines.prelabel import Request
 from serving.client import Client
 from serving.integrations.cvat.ahead import LookAhead
@@ -83,7 +84,7 @@ class Function:
         results = self._pre_labels.stream(requests)
         return [self._annotations(name, result) for (name, _), result in zip(images, results, strict=True)]
 
-    def _annotations(self, name: str, result: Any) -> list[object]:
+    def _annotations(self, name: str, result: Result) -> list[object]:
         if result.error is not None:
             failed = FailedFrame(index=-1, name=name, code=result.error.code, message=result.error.message)
             self.failed.append(failed)
@@ -99,6 +100,17 @@ class Function:
             logger.warning("%d frames got no shapes: %s", len(self.failed), names)
         for what, number in self.left_out.most_common(20):
             logger.info("left out: %d %s", number, what)
+
+
+class _Service:
+    """A running service. Nobody tells a function when it is not needed any more, so each call has its own client."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url, self._api_key = url, api_key
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Result]:
+        with Client(self._url, api_key=self._api_key, timeout_s=PATIENT_S, attempts=PATIENT_ATTEMPTS) as client:
+            yield from client.stream(requests)
 
 
 def create(
@@ -135,9 +147,8 @@ def create(
         raise ConfigError(f"shape is '{shape}'; one of {', '.join(_TYPES)} is wanted")
     if not (own := _labels(labels, shape, attributes)):
         raise ConfigError("labels are missing; name those that the function shall give (-p labels=str:cat,dog)")
-    client = Client(url, api_key=api_key or None, timeout_s=PATIENT_S, attempts=PATIENT_ATTEMPTS)
     samples = partial(_cached, cvat_url, cvat_task) if cvat_url and cvat_task else tuple
-    function = Function(client, own, task=image_task(task), samples=samples, batch=batch)
+    function = Function(_Service(url, api_key or None), own, task=image_task(task), samples=samples, batch=batch)
     atexit.register(function.report)
     return function
 

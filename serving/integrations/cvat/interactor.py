@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import httpx
 import orjson
@@ -49,7 +49,10 @@ class ServiceInteractor:
         self._http = httpx.Client(headers=headers, timeout=timeout_s, trust_env=False)
         self._url = f"{url.rstrip('/')}/cvat/{task}"
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def outline(self, data: bytes, clicks: Clicks) -> Outlined | None:

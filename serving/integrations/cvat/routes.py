@@ -148,7 +148,8 @@ def _mask(found: Result, clicks: Clicks, *, with_rows: bool) -> dict[str, Any]:
     if chosen is not None:
         certain = _text(certainty(chosen)[0])
         answer["shapes"] = [{"type": "mask", "label": chosen.label, "points": encoded(bitmap), "confidence": certain}]
-    return answer | ({"mask": bitmap.astype(np.uint8)} if with_rows else {})
+    # COCO's run lengths are read column by column, and orjson writes arrays that lie row by row.
+    return answer | ({"mask": bitmap.astype(np.uint8, order="C")} if with_rows else {})
 
 
 def _bitmap(chosen: Annotation | None, found: Result) -> np.ndarray:

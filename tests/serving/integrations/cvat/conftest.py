@@ -12,13 +12,18 @@ from tests.serving.integrations.cvat.real import a_service
 
 
 @pytest.fixture(scope="session")
-def address(postgres_server: str, postgres_template: str) -> Iterator[str]:
-    """The address of a service with the demo's models and a store of its own."""
+def store_url(postgres_server: str, postgres_template: str) -> str:
+    """The store of the service."""
     import psycopg
 
     name = f"cvat_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_server.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres_template}".encode())
-    url = postgres_server.replace("/postgres?", f"/{name}?")
-    with a_service(load("demo").model_copy(update={"store": StoreSettings(url=url)})) as running:
+    return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def address(store_url: str) -> Iterator[str]:
+    """The address of a service with the demo's models, in this process."""
+    with a_service(load("demo").model_copy(update={"store": StoreSettings(url=store_url)})) as running:
         yield running
