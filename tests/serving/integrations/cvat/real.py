@@ -41,6 +41,9 @@ def _state(engine: Engine, use: ModelUse) -> ReplicaState:
 def a_service(settings: Settings) -> Iterator[str]:
     """The address of a service that runs."""
     models = EngineModels(settings)
+    for card in settings.models:  # before anybody waits for an answer
+        if card.task in ("detection", "segmentation"):
+            models.use_of(card.name)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Service]:

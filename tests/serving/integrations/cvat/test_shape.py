@@ -202,7 +202,7 @@ FUNCTION_LABELS = [
 def task_labels(**kinds: str) -> list[dict[str, Any]]:
     return [
         a_label(
-            kinds.get(own["name"], own["type"]),
+            str(kinds.get(own["name"], own["type"])),
             id_=100 + own["id"],
             name=own["name"],
             attributes=tuple(one["name"] for one in own["attributes"]),
