@@ -228,7 +228,8 @@ def errors(run_id: str, *, code: str | None = None) -> Pages[FailedItem]:
         page = _adapter(ErrorPage, None).validate_json(content)
         return Page(entries=page.errors, next=page.next)
 
-    path, own = f"/v1/runs/{_quoted(run_id)}/errors", {"code": code} if code else {}
+    own: dict[str, str | int] = {"code": code} if code else {}
+    path = f"/v1/runs/{_quoted(run_id)}/errors"
     return lambda after: Call(method="GET", path=path, read=read, query=own | _query(after, limit=1_000))
 
 
@@ -286,7 +287,7 @@ def _adapter(kind: type[Any], key: str | None) -> TypeAdapter[Any]:
     return TypeAdapter(create_model("Answer", **fields))
 
 
-def _query(after: str | None, *, limit: int) -> Mapping[str, str | int]:
+def _query(after: str | None, *, limit: int) -> dict[str, str | int]:
     return {"limit": limit} | ({"after": after} if after else {})
 
 

@@ -1,1 +1,1 @@
-"""Speaks the protocols of labeling platforms: one file or package for each."""
+"""Speaks with labeling platforms, each in its own words: one module or package for each."""
