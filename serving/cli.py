@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from models.errors import PrelabelError
+from models.errors import ConfigError, PrelabelError
 from pipelines.store.store import Store
 from serving import corrections_command, demo_command, planting_command
 from serving import settings as configuration
@@ -199,11 +199,38 @@ def key(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = None, as_json: AsJson = False) -> None:
-    """Check accelerator, libraries, weights, store and port, and say what to do."""
-    from serving.doctor import examine
+def doctor(
+    subject: Annotated[
+        str | None,
+        typer.Argument(help="label-studio, to look at one of its projects instead.", show_default=False),
+    ] = None,
+    project: Annotated[
+        int | None, typer.Option("--project", "-p", help="The project's number.", show_default=False)
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where Label Studio is, if not connected.", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="A token of Label Studio's, if not connected.", show_default=False)
+    ] = None,
+    service: Annotated[
+        str | None, typer.Option(help="How Label Studio reaches the service.", show_default=False)
+    ] = None,
+    api_key: Annotated[str | None, typer.Option(help="The API key that it has of ours.", show_default=False)] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check accelerator, libraries, weights, store and port, or a project of Label Studio, and say what to do."""
+    if subject is None:
+        from serving.doctor import examine
 
-    findings = examine(configuration.load(config))
+        findings = examine(configuration.load(config))
+    elif subject == "label-studio" and project is not None:
+        from serving.integrations.label_studio.commands import findings_of
+
+        findings = findings_of(config, project, url=url, token=token, service=service, api_key=api_key)
+    else:
+        raise ConfigError(f"nobody knows how to examine '{subject}'; try 'prelabel doctor label-studio --project 1'")
     if as_json:
         screen.print_json(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+import math
+from typing import Any
+
+from pydantic import BaseModel, field_validator
 
 from models.engine import EngineStats
 from models.types import Task
@@ -27,3 +30,11 @@ class DeployedModel(BaseModel):
     ready: bool
     problem: str | None
     engine: EngineStats | None
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _reads_no_bound(cls, engine: Any) -> Any:
+        """JSON has no infinity: a batch without a budget is written as null."""
+        if isinstance(engine, dict) and engine.get("max_cost", 0.0) is None:
+            return engine | {"max_cost": math.inf}
+        return engine

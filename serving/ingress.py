@@ -29,6 +29,7 @@ from serving.deployed_model import DeployedModel
 from serving.deployments import ReplicaState
 from serving.integrations.label_studio.routes import SECRET_PATHS
 from serving.integrations.label_studio.routes import routes as label_studio_routes
+from serving.integrations.x_anylabeling import routes as x_anylabeling_routes
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
@@ -361,5 +362,6 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(correction_routes, prefix="/v1")
     api.include_router(sample_routes, prefix="/v1")
     api.include_router(label_studio_routes, prefix="/label-studio")
+    api.include_router(x_anylabeling_routes)
     api.include_router(_metrics)
     return api

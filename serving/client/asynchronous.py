@@ -173,8 +173,8 @@ class AsyncClient:
             progress: is told after each result what has come so far.
 
         Raises:
-            PrelabelError: as of ``pre_label``; the results until there have been given, and the same ``run`` with the
-                same items goes on from what is stored.
+            PrelabelError: as of ``pre_label``; the results until there have been given. Sent again into the same
+                ``run``, an item keeps the pre-label that was stored first.
         """
         terms = Terms(run=run or calls.new_id(), labels=labels, priority=priority, deadline_s=deadline_s)
         start = partial(self.begin, terms=terms)

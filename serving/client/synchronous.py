@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, suppress
 from functools import partial, wraps
 from threading import Lock
 from types import TracebackType
@@ -77,6 +77,7 @@ class Client:
         )
         self._lock, self._open = Lock(), ExitStack()
         self._portal: BlockingPortal | None = None
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -87,16 +88,25 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the calls' thread. A later call begins another one."""
+        """End the calls' thread, and what is in flight with it; the client makes no calls afterwards."""
         with self._lock:
+            self._is_closed = True
             if self._portal is not None:
                 self._portal.call(self.asynchronous.aclose)
+                with suppress(CancelledError):  # of this very call, which is one of those that it ends
+                    self._portal.call(self._portal.stop, True)
             self._portal = None
             self._open.close()
 
     def portal(self) -> BlockingPortal:
-        """The way into the calls' thread."""
+        """The way into the calls' thread.
+
+        Raises:
+            RuntimeError: the client is closed.
+        """
         with self._lock:
+            if self._is_closed:
+                raise RuntimeError("the client is closed; make another one")
             if self._portal is None:
                 self._portal = self._open.enter_context(start_blocking_portal(name="prelabel-client"))
             return self._portal

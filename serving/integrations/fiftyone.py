@@ -67,7 +67,7 @@ def pre_label(
 ) -> Tally:
     """Label the images of a dataset or a view, in batches; every sample has what came of it, whatever came of others.
 
-    Samples are saved as their results come. Again with the same ``run``, it goes on: what is stored is not made anew.
+    Samples are saved as their results come. Again with the same ``run``, the service keeps what it has stored first.
 
     Args:
         samples: a FiftyOne Dataset or DatasetView of images.

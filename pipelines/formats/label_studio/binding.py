@@ -72,6 +72,15 @@ class Binding:
                 return outlet, written
         return None
 
+    def drawn_label(self, label: str) -> str:
+        """The label under which somebody gets what they point at: the given one where some control draws it, else the
+        only one that controls can draw. With several of those nobody knows which, and it stays as it is."""
+        offered = [one.vocabulary for one in self.outlets if one.shape in _DRAWN["mask"]]
+        if self._outlet("mask", label) is not None or any(one.is_open for one in offered):
+            return label
+        written = {name for one in offered for name in one.usual}
+        return written.pop() if len(written) == 1 else label
+
     @property
     def missing_labels(self) -> tuple[str, ...]:
         """The labels that the model can give and no control offers: what bears them is left out of predictions."""

@@ -19,7 +19,7 @@ def prompts(binding: Binding, context: Mapping[str, Any] | None, *, size_hw: tup
 
     All key points of one label are one object: those with ``is_positive`` (or without it, as older versions send them)
     lie on it, the others off it. Every rectangle is an object of its own; of a turned one it is the box around it. The
-    labels are those of the project, which its controls offer. What is no point and no rectangle asks for nothing, nor
+    labels are those of the project, and where no control can draw one, the only one that can be drawn. What is no point and no rectangle asks for nothing, nor
     does the context of a text or a recording.
 
     Args:
@@ -36,8 +36,9 @@ def prompts(binding: Binding, context: Mapping[str, Any] | None, *, size_hw: tup
             if place := entries.point_px(entry, size_hw=size_hw):
                 points[label].append((place, entry.get("is_positive") is not False))
         elif entries.kind_of(entry) == "rectangle" and (box := _box(entry, size_hw)):
-            boxes.append(BoxPrompt(xyxy=box, label=label))
-    return Prompts(boxes=tuple(boxes), points=tuple(_prompt(label, own) for label, own in points.items()))
+            boxes.append(BoxPrompt(xyxy=box, label=binding.drawn_label(label)))
+    objects = (_prompt(binding.drawn_label(label), own) for label, own in points.items())
+    return Prompts(boxes=tuple(boxes), points=tuple(objects))
 
 
 def _prompt(label: str, points: list[_Point]) -> PointPrompt:

@@ -29,6 +29,7 @@ Key = tuple[int, str]  # a task's id, and the digest of what of it is labelled
 _ARRIVES_S = 60.0
 _ARRIVES_S_PER_TASK = 0.1
 _JUST_S = 30.0  # between Label Studio's look at what it has and its call
+_IN_FLIGHT_S = 30.0  # in which Label Studio may still be storing what was sent by somebody who is gone, or cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class Deliveries:
 
     A row is ``open`` until its prediction leaves: within an answer (``promised``, and ``answered`` once that was sent),
     or pushed (``pushing``, then ``delivered``). Nobody pushes a row before ``held_until``. What was promised or
-    answered longer ago, and what is found in pushing at the beginning, is compared with what Label Studio has.
+    answered longer ago, and what has been pushing for long, is compared with what Label Studio has.
     """
 
     def __init__(self, store: Store, connection_id: str) -> None:
@@ -220,7 +221,8 @@ class Deliveries:
 
     async def unsure(self, *, limit: int) -> dict[str, list[Key]]:
         """Those of which nobody knows whether Label Studio has them, by their versions."""
-        is_due = (_STATE == "pushing") | (
+        has_gone = label_studio_tasks.c.changed_at <= _NOW - func.make_interval(0, 0, 0, 0, 0, 0, _IN_FLIGHT_S)
+        is_due = ((_STATE == "pushing") & has_gone) | (
             _STATE.in_(("promised", "answered")) & (label_studio_tasks.c.held_until <= _NOW)
         )
         query = select(*_KEY_COLUMNS).where(self._ours, is_due).order_by(label_studio_tasks.c.task_id).limit(limit)

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import ItemError
-from models.types import Task
+from models.types import Prompts, Task
 from pipelines.errors import NotFoundError
 from pipelines.formats.label_studio.binding import Binding, bind, choose_task
 from pipelines.formats.label_studio.interface import read_interface
@@ -56,10 +56,11 @@ class PredictBody(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A labeling config, bound to one of our tasks."""
+    """A labeling config, bound to one of our tasks; ``prompts`` ask for what of the models' labels it offers."""
 
     task: Task
     binding: Binding
+    prompts: Prompts
 
 
 def bound(settings: Settings, asked: str, label_config: str, *, is_interactive: bool = False) -> Bound:
@@ -98,7 +99,17 @@ def labels_of(settings: Settings) -> tuple[str, ...]:
 def _bound(label_config: str, tasks: tuple[Task, ...], labels: tuple[str, ...], *, is_interactive: bool) -> Bound:
     interface = read_interface(label_config)
     task = tasks[0] if len(tasks) == 1 else choose_task(interface, tasks, is_interactive=is_interactive)
-    return Bound(task=task, binding=bind(interface, task, labels=labels))
+    binding = bind(interface, task, labels=labels)
+    return Bound(task=task, binding=binding, prompts=_offered(binding))
+
+
+def _offered(binding: Binding) -> Prompts:
+    """The labels to ask for where the models can give others, too; spans of speech have words, which none offers.
+
+    What no human can see must neither be theirs to judge, nor count as taken away by them, nor make an item unsure.
+    """
+    missing = set(binding.missing_labels) if binding.task != "speech" else set[str]()
+    return Prompts(labels=tuple(label for label in binding.labels if label not in missing)) if missing else Prompts()
 
 
 def prediction_of(found: Bound, labelled: Labelled, *, version: str) -> dict[str, Any]:
@@ -113,19 +124,21 @@ class Refused:
     reason: str
 
 
-def wanted(given: Any, binding: Binding, *, server_url: str | None) -> Wanted | Refused:
+def wanted(given: Any, found: Bound, *, server_url: str | None) -> Wanted | Refused:
     """The item of one entry of ``tasks``, named by the task's id and the digest of what is labelled of it."""
     if not isinstance(given, dict):
         return Refused(reason=f"wanted a task; got {type(given).__name__}")
     task_id = given.get("id")
     if isinstance(task_id, bool) or not isinstance(task_id, int) or not 0 <= task_id < 2**63:
-        task_id = 0  # a task that is tried out has none
+        task_id = 0  # Label Studio's begin with 1; what has none is answered, and known to nobody afterwards
     try:
-        found = item(binding, given, server_url=server_url, item_id="")
+        shown = item(found.binding, given, server_url=server_url, item_id="")
     except ItemError as err:
         return Refused(reason=err.message)
-    digest = hashlib.sha256(orjson.dumps([found.uri, found.text])).hexdigest()[:32]
-    return Wanted(task_id=task_id, digest=digest, item=replace(found, id=item_id(task_id, digest)))
+    named = [shown.uri, shown.text, *found.prompts.labels]
+    digest = hashlib.sha256(orjson.dumps(named)).hexdigest()[:32]
+    own = replace(shown, id=item_id(task_id, digest), prompts=found.prompts)
+    return Wanted(task_id=task_id, digest=digest, item=own)
 
 
 def filled(found: Sequence[Wanted | Refused], ready: Mapping[tuple[int, str], Slot]) -> list[Slot]:

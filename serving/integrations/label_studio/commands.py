@@ -14,12 +14,14 @@ from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.deliveries import Deliveries
 from pipelines.store.store import Store
 from serving import settings as configuration
+from serving.doctor import Finding
 from serving.drops.commands import with_store
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import AUTO
 from serving.integrations.label_studio.connect import Connected, Order
 from serving.integrations.label_studio.connect import connect as connected
 from serving.integrations.label_studio.connect import disconnect as disconnected
+from serving.integrations.label_studio.diagnosis import Patient, diagnose
 from serving.integrations.label_studio.follow import Follower
 from serving.integrations.label_studio.publish import Published, Publisher
 from serving.settings import Settings
@@ -70,7 +72,7 @@ def connect(
         project_id=project,
         token=token or typer.prompt("token", hide_input=True, err=True),
         task=task,
-        service_url=service or f"http://{settings.server.host}:{settings.server.port}",
+        service_url=service or _service_url(settings),
         api_key=api_key,
         is_automatic=is_automatic,
     )
@@ -160,6 +162,25 @@ def pull(project: Project, url: Url = None, config: Config = None, as_json: AsJs
         print_json(counts)
     else:
         screen.print(f"{counts['tasks']} tasks looked at; {counts['answers']} answers stand", highlight=False)
+
+
+def findings_of(
+    config: str | None, project: int, *, url: str | None, token: str | None, service: str | None, api_key: str | None
+) -> list[Finding]:
+    """What stands between a project and the service ("prelabel doctor label-studio")."""
+    settings = configuration.load(config)
+    patient = Patient(
+        project_id=project,
+        url=url,
+        token=token,
+        service_url=service or _service_url(settings),
+        api_key=api_key,
+    )
+    return with_store(config, lambda store: diagnose(patient, settings, store))
+
+
+def _service_url(settings: Settings) -> str:
+    return f"http://{settings.server.host}:{settings.server.port}"
 
 
 async def _connection(store: Store, project: int, url: str | None) -> Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -10,6 +11,7 @@ from datetime import timedelta
 from models.errors import PrelabelError
 from models.types import Task as LabelTask
 from pipelines.errors import StoreUnavailableError
+from pipelines.formats.label_studio.prediction import not_offered
 from pipelines.formats.label_studio.reading import read_annotations
 from pipelines.formats.results import result
 from pipelines.platform_answers import PlatformAnswer, PlatformAnswers
@@ -25,6 +27,7 @@ from serving.settings import Settings
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 500  # tasks
+_MOST_NAMED = 10
 _OVERLAP = timedelta(minutes=2)  # of two looks, as a change is seen somewhat after the moment that it bears
 
 
@@ -71,18 +74,21 @@ class Follower:
             PrelabelError: as in ``follow``; the next look begins where this one did.
         """
         since = (await self._connections.get(self._connection.id)).polled_until
-        latest = since
+        began, latest = asyncio.get_running_loop().time(), since
         async for page in self._server.tasks(
             self._connection.project_id,
             updated_since=None if since is None else since - _OVERLAP,
             with_annotations=True,
             page=_AT_A_TIME,
         ):
-            await self._label(page, project)
             await self._take_answers(page, project)
-            latest = max((task.updated_at for task in page), default=latest)
+            await self._label(page, project)
+            for task in page:
+                latest = task.updated_at if latest is None else max(latest, task.updated_at)
         if latest is not None:
-            await self._connections.polled(self._connection.id, latest)
+            # What has changed on a page since that was read is not known yet. None of it is older than the beginning.
+            took = timedelta(seconds=asyncio.get_running_loop().time() - began)
+            await self._connections.polled(self._connection.id, latest - took)
 
     async def pull(self, project: Project) -> int:
         """Take over every answer of the project as it is now; how many tasks were looked at.
@@ -107,7 +113,7 @@ class Follower:
         found = bound(self._settings, self._connection.task, project.label_config)
         version = self._version(found.task)
         given = (
-            wanted({"id": task.id, "data": task.data}, found.binding, server_url=self._connection.url)
+            wanted({"id": task.id, "data": task.data}, found, server_url=self._connection.url)
             for task in tasks
             if not task.total_annotations
         )
@@ -178,6 +184,10 @@ class Follower:
     def _answer(self, key: str, annotation: Annotation, shown: Delivered, project: Project) -> PlatformAnswer:
         labelled = shown.labelled
         found = bound(self._settings, shown.task, project.label_config)
+        if unseen := not_offered(found.binding, result(labelled)):
+            names = ", ".join(f"'{label}'" for label in unseen[:_MOST_NAMED])
+            message = f"its pre-label has labels that the project does not offer ({names}), so nobody has judged them"
+            raise PrelabelError("not_shown", f"{message}; name the models' labels in an ontology")
         return PlatformAnswer(
             key=key,
             run_id=shown.run_id,

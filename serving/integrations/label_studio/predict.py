@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 256  # items that are labelled and stored together, or read and written together
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0  # for what a run has come to
+_STORE_S = 5.0  # that the store may take beyond a call's deadline, which is well before Label Studio's
+_LET_GO_S = 1.0
 
 T = TypeVar("T")
 
@@ -56,7 +59,11 @@ class Call:
 
     def slot(self, labelled: Labelled) -> Slot:
         """What Label Studio is told of an outcome."""
-        return prediction_of(self.bound, labelled, version=self.version)
+        try:
+            return prediction_of(self.bound, labelled, version=self.version)
+        except Exception:  # an error would cost all the call's tasks
+            logger.exception("what was found in item '%s' cannot be written", labelled.item.id)
+            return FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ def call_of(service: Service, bound: Bound, tasks: Sequence[Any], *, server_url:
     return Call(
         bound=bound,
         version=model_version(service.settings, service.models, service.flow, bound.task),
-        tasks=[wanted(task, bound.binding, server_url=server_url) for task in tasks],
+        tasks=[wanted(task, bound, server_url=server_url) for task in tasks],
         until=asyncio.get_running_loop().time() + answer_s,
     )
 
@@ -86,18 +93,27 @@ async def _drawn(call: Call, one: Wanted | Refused, drawn: Prompts, flow: Flow) 
     if isinstance(one, Refused):
         return FAILED
     request = Request(item=replace(one.item, prompts=drawn), task=call.bound.task)
+    if drawn != Prompts():  # what bears the project's own labels needs no ontology, which may not have them
+        flow = replace(flow, standards=replace(flow.standards, ontology=None))
     outcome = await pre_label(request, flow, priority="interactive", deadline_s=call.remaining_s())
     return _slot(call, outcome)
 
 
 async def unconnected(call: Call, flow: Flow) -> Answer:
     """What is ready by the deadline. Nobody knows where the rest could be sent, so Label Studio has to ask again."""
+    return Answer(slots=filled(call.tasks, await _ready_now(call, call.wanted.values(), flow)))
+
+
+async def _ready_now(call: Call, wanted: Iterable[Wanted], flow: Flow) -> dict[Key, Slot]:
+    """What is found by the deadline, for whoever asks now and nobody else."""
     ready = dict[Key, Slot]()
-    for part in _parts(call.wanted.values()):
-        if not call.remaining_s():
-            break
-        ready |= await _labelled_now(call, part, flow, run_id=None)
-    return Answer(slots=filled(call.tasks, ready))
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(call.until + _STORE_S):
+            for part in _parts(wanted):
+                if not call.remaining_s():
+                    break
+                ready |= await _labelled_now(call, part, flow, run_id=None)
+    return ready
 
 
 async def _labelled_now(call: Call, part: Iterable[Wanted], flow: Flow, *, run_id: str | None) -> dict[Key, Slot]:
@@ -135,22 +151,29 @@ class Connected:
 
     async def answer(self, call: Call) -> Answer:
         """The slots for the tasks, each of which is promised to this call alone."""
+        named = {key: one for key, one in call.wanted.items() if one.task_id}
+        nameless = [one for one in call.wanted.values() if not one.task_id]
+        ready, promised = await _ready_now(call, nameless, self._flow), set[Key]()
         try:
-            return await self._answer(call)
-        except StoreUnavailableError as err:
-            logger.warning("%s is answered without what the store knows: %s", self._connection.name, err.message)
-            return Answer(slots=filled(call.tasks, {}))
+            async with asyncio.timeout_at(call.until + _STORE_S):
+                found = await self._answer(call, named) if named else {}
+            ready, promised = ready | found, set(found)
+        except (StoreUnavailableError, TimeoutError):
+            logger.warning("%s is answered without what the store knows, as it is down", self._connection.name)
+        return Answer(slots=filled(call.tasks, ready), promised=frozenset(promised))
 
     async def sent(self, call: Call, answer: Answer) -> None:
-        """Note that an answer has left."""
+        """Note that an answer has left; without that it is looked up as if nobody knew."""
         if answer.promised:
-            await self._deliveries.answered(answer.promised, version=call.version)
+            with suppress(StoreUnavailableError):
+                await self._deliveries.answered(answer.promised, version=call.version)
 
-    async def _answer(self, call: Call) -> Answer:
-        service, keys = self._service, set(call.wanted)
+    async def _answer(self, call: Call, wanted: Mapping[Key, Wanted]) -> dict[Key, Slot]:
+        """What may stand in the answer of these."""
+        service, keys = self._service, set(wanted)
         online_run = f"label-studio-{self._connection.id}-{call.version}"
         begun = await self._deliveries.begin(
-            list(call.wanted.values()),
+            list(wanted.values()),
             version=call.version,
             task=call.bound.task,
             online_run=await service.store.start_run("label-studio", run_id=online_run),
@@ -160,16 +183,21 @@ class Connected:
         )
         try:
             if not begun.is_posted:
-                few = [call.wanted[key] for key in begun.keys]
+                few = [wanted[key] for key in begun.keys]
                 await _labelled_now(call, few, self._flow, run_id=begun.run_id)
             ready = await self._gathered(call, keys, later=keys if begun.is_posted else keys - begun.keys)
             promised = await self._deliveries.promise(
                 ready, version=call.version, began_at=begun.at, is_alone=call.is_alone
             )
         finally:
-            await self._deliveries.let_go(keys, version=call.version)
-        slots = filled(call.tasks, {key: ready[key] for key in promised})
-        return Answer(slots=slots, promised=frozenset(promised))
+            await self._let_go(call, keys)
+        return {key: ready[key] for key in promised}
+
+    async def _let_go(self, call: Call, keys: set[Key]) -> None:
+        """Let what is not promised be pushed; without that it is held until some time after the deadline."""
+        with suppress(StoreUnavailableError, TimeoutError):
+            async with asyncio.timeout(_LET_GO_S):
+                await self._deliveries.let_go(keys, version=call.version)
 
     async def _gathered(self, call: Call, keys: set[Key], *, later: set[Key]) -> dict[Key, Slot]:
         """What is found by the deadline, written as it comes; only of ``later`` more can be found later."""

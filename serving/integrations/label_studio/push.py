@@ -68,6 +68,8 @@ class Pusher:
     async def _send(self, part: Sequence[tuple[Owed, dict[str, Any]]]) -> int:
         """Send these in one call, which Label Studio stores all at once; how many it took.
 
+        What it refuses though it has all their tasks is sent in halves: there may be too much of it, or one may be bad.
+
         Raises:
             LabelStudioError: it took none, or nobody knows.
         """
@@ -82,11 +84,14 @@ class Pusher:
             there = await self._server.existing_tasks(project_id, [owed.task_id for owed, _ in part])
             await self._give_up([owed for owed, _ in part if owed.task_id not in there])
             rest = [one for one in part if one[0].task_id in there]
-            if len(rest) == len(part):
-                logger.warning("%s refuses predictions: %s", self._connection.name, err.message)
-                await self._give_up([owed for owed, _ in part])
-                return 0
-            return await self._send(rest)
+            if len(rest) < len(part):
+                return await self._send(rest)
+            if len(part) > 1:
+                half = len(part) // 2
+                return await self._send(part[:half]) + await self._send(part[half:])
+            logger.warning("%s refuses a prediction: %s", self._connection.name, err.message)
+            await self._give_up([owed for owed, _ in part])
+            return 0
         for version, keys in _by_version([owed for owed, _ in part]).items():
             await self._settle(version, keys, is_sure=stored == len(part))
         return stored
@@ -113,10 +118,12 @@ class Pusher:
     def _row(self, owed: Owed, project: Project) -> dict[str, Any] | None:
         try:
             found = bound(self._settings, owed.labelled.task, project.label_config)
+            return {"task": owed.task_id, **prediction_of(found, owed.labelled, version=owed.version)}
         except PrelabelError as err:
             logger.warning("%s cannot show a prediction: %s", self._connection.name, err.message)
-            return None
-        return {"task": owed.task_id, **prediction_of(found, owed.labelled, version=owed.version)}
+        except Exception:  # one that cannot be written must not keep the others
+            logger.exception("a prediction for %s cannot be written", self._connection.name)
+        return None
 
 
 def _by_version(owed: Sequence[Owed]) -> dict[str, list[Key]]:

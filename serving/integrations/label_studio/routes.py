@@ -17,12 +17,14 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
 
+from models.errors import ModelError
 from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.events import Events
-from serving.body import StrictRoute
 from serving.integrations.label_studio import predict as answers
-from serving.integrations.label_studio.call import PredictBody, SetupBody, bound, deployed
+from serving.integrations.label_studio.body import TasksRoute
+from serving.integrations.label_studio.call import FAILED, PredictBody, SetupBody, bound, deployed
+from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.hints import hint_of
 from serving.integrations.label_studio.labels import check_offered, given_labels
 from serving.integrations.label_studio.predict import Answer, Call, Connected, call_of
@@ -36,12 +38,13 @@ logger = logging.getLogger(__name__)
 SECRET_PATHS = re.compile(r"/label-studio/[^/]+/[^/]+/webhook")
 
 _HINT_S = 0.15  # Label Studio lets whoever saves an annotation wait for its webhooks
+_KEY_S = 1.0  # to look a key up; Label Studio waits 3 s for /setup
 _UP = {"status": "UP", "model_class": "prelabel"}
 
 _Task = Annotated[str, Path(max_length=64, description="a task, or auto")]
 _Key = Annotated[str, Path(max_length=128, description="the key of a connected project")]
 
-routes = APIRouter(route_class=StrictRoute, tags=["label studio"])
+routes = APIRouter(route_class=TasksRoute, tags=["label studio"])
 
 
 class AnyBody(BaseModel):
@@ -66,47 +69,55 @@ async def setup(task: _Task, body: SetupBody, service: ServiceOf) -> dict[str, s
 
 @routes.post("/{task}/{key}/setup")
 async def setup_connected(task: _Task, key: _Key, body: SetupBody, service: ServiceOf) -> dict[str, str]:
-    """The same for a connected project."""
-    await _admitted(service, key)
+    """The same for a connected project; while the store does not answer, for whatever key."""
+    await _admitted(service, key, within_s=_KEY_S)
     return await setup(task, body, service)
 
 
 @routes.post("/{task}/predict")
 async def predict(task: _Task, body: PredictBody, service: ServiceOf) -> Response:
     """Predictions for tasks; what is not ready by the deadline is asked for again by Label Studio."""
-    call = _call(service, task, body, server_url=None)
+    try:
+        call = _call(service, task, body, server_url=None)
+    except ModelError as err:
+        return await _none_now(body, err.message)
     if body.context is not None:
         answer = await answers.interactive(call, body.context, service.flow)
     else:
         answer = await answers.unconnected(call, service.flow)
-    return await _response(call, answer)
+    return await _response(answer, version=call.version)
 
 
 @routes.post("/{task}/{key}/predict")
 async def predict_connected(task: _Task, key: _Key, body: PredictBody, service: ServiceOf) -> Response:
     """Predictions for tasks of a connected project; what is not ready by the deadline is sent when it is."""
-    connection = await _admitted(service, key)
-    flow = service.flow_for(connection)
-    call = _call(service, task, body, server_url=connection.url)
+    connection = await _admitted(service, key, within_s=_KEY_S)
+    if connection is None:
+        return await _none_now(body, "the store does not answer")
+    try:
+        flow = service.flow_for(connection)
+        call = _call(service, task, body, server_url=connection.url)
+    except (ModelError, LabelStudioError) as err:
+        return await _none_now(body, err.message)
     if body.context is not None:
-        return await _response(call, await answers.interactive(call, body.context, flow))
+        return await _response(await answers.interactive(call, body.context, flow), version=call.version)
     connected = Connected(service, connection, flow)
     answer = await connected.answer(call)
-    return await _response(call, answer, BackgroundTask(connected.sent, call, answer))
+    return await _response(answer, version=call.version, then=BackgroundTask(connected.sent, call, answer))
 
 
 @routes.post("/{task}/{key}/webhook", status_code=201)
 async def webhook(key: _Key, body: AnyBody, service: ServiceOf) -> dict[str, str]:
     """Notes a hint that something was done in the project; what it was is read from Label Studio later."""
-    connection = await _admitted(service, key)
     hint = hint_of(body.model_extra or {})
-    if hint is None:
-        return {"status": "ignored"}
     try:
         async with asyncio.timeout(_HINT_S):
+            connection = await _admitted(service, key, within_s=_HINT_S)
+            if connection is None or hint is None:
+                return {"status": "ignored" if connection else "later"}
             await Events(service.store, connection.id).add(hint.action, hint.ids)
     except (TimeoutError, StoreUnavailableError):
-        logger.warning("a webhook of %s was not noted in time; the next look finds what it was about", connection.name)
+        logger.warning("a webhook was not noted in time; the next look finds what it was about")
         return {"status": "later"}
     return {"status": "ok"}
 
@@ -169,15 +180,31 @@ def _call(service: Service, task: str, body: PredictBody, *, server_url: str | N
     return call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
 
 
-async def _admitted(service: Service, key: str) -> Connection:
-    connection = await Connections(service.store).admitted(key)
+async def _admitted(service: Service, key: str, *, within_s: float) -> Connection | None:
+    """The connection whose key this is; None while the store does not say.
+
+    Raises:
+        NotFoundError: there is none (not_connected).
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            connection = await Connections(service.store).admitted(key)
+    except (TimeoutError, StoreUnavailableError):
+        logger.warning("the key of a connected project cannot be looked up now: the store does not answer")
+        return None
     if connection is None:
         message = "no project is connected under this key; 'prelabel label-studio connect' makes a new address"
         raise NotFoundError("not_connected", message)
     return connection
 
 
-async def _response(call: Call, answer: Answer, then: BackgroundTask | None = None) -> Response:
-    content: dict[str, Any] = {"results": answer.slots, "model_version": call.version}
+async def _none_now(body: PredictBody, reason: str) -> Response:
+    """A slot for each task, and nothing in it: with a status Label Studio would do no more, and say nothing either."""
+    logger.warning("%s tasks of Label Studio are not labelled now: %s", len(body.tasks), reason)
+    return await _response(Answer(slots=[FAILED] * len(body.tasks)), version=None)
+
+
+async def _response(answer: Answer, *, version: str | None, then: BackgroundTask | None = None) -> Response:
+    content: dict[str, Any] = {"results": answer.slots} | ({"model_version": version} if version else {})
     written = await asyncio.to_thread(orjson.dumps, content) if len(answer.slots) > 1 else orjson.dumps(content)
     return Response(written, media_type="application/json", background=then)

@@ -10,6 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from sqlalchemy import literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from models.errors import PrelabelError
 from pipelines.errors import StoreUnavailableError
 from pipelines.prelabel import Flow
@@ -60,13 +63,14 @@ class LabelStudioWorker:
             with suppress(StoreUnavailableError):
                 async with held(self._store.engine, _LOCK) as connection:
                     if connection is not None:
-                        await self._serve()
+                        await self._serve(connection)
             await asyncio.sleep(self._look_s)
 
-    async def _serve(self) -> None:
-        """Serve the projects as long as the store answers."""
+    async def _serve(self, lock: AsyncConnection) -> None:
+        """Serve the projects as long as the store answers, and the session lives that makes us the only ones."""
         try:
             while True:
+                await lock.execute(select(literal(1)))
                 wanted = {replace(one, polled_until=None) for one in await Connections(self._store).all()}
                 for gone in self._served.keys() - wanted:
                     self._served.pop(gone).cancel()
@@ -85,19 +89,21 @@ class LabelStudioWorker:
 
     async def _keep_serving(self, connection: Connection) -> None:
         pause_s = self._look_s
-        async with LabelStudio(connection.url, token=connection.token) as server:
-            project = self.project(connection, server)
-            while True:
-                try:
-                    await project.look()
-                    pause_s = self._look_s
-                except PrelabelError as err:
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                    logger.warning("%s: %s (again in %.0f s)", connection.name, err.message, pause_s)
-                except Exception:  # one project must not cost the others
-                    pause_s = _LONGEST_PAUSE_S
-                    logger.exception("serving %s failed unexpectedly", connection.name)
-                await asyncio.sleep(pause_s)
+        while True:
+            try:
+                async with LabelStudio(connection.url, token=connection.token) as server:
+                    project = self.project(connection, server)
+                    while True:
+                        await project.look()
+                        pause_s = self._look_s
+                        await asyncio.sleep(pause_s)
+            except PrelabelError as err:
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                logger.warning("%s: %s (again in %.0f s)", connection.name, err.message, pause_s)
+            except Exception:  # one project must not cost the others
+                pause_s = _LONGEST_PAUSE_S
+                logger.exception("serving %s failed unexpectedly", connection.name)
+            await asyncio.sleep(pause_s)
 
     def project(self, connection: Connection, server: LabelStudio) -> ConnectedProject:
         """One project, to be looked at again and again."""

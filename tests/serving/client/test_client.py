@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -346,6 +348,21 @@ def test_a_stream_that_is_left_lets_the_client_close_while_the_service_is_silent
         results.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_client_that_is_closed_ends_what_is_in_flight_and_makes_no_more_calls() -> None:
+    with faulty_service(*[silent_but_for_the_first] * 99) as faulty:
+        with Client(faulty.address, timeout_s=1e6) as client:
+            results = client.stream(texts(100), batch_items=1, calls_at_once=4)
+            next(results)
+
+        with pytest.raises((RuntimeError, CancelledError)):
+            next(results)
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            client.queues()
+
+    assert len(faulty.got) > 1
+    assert "prelabel-client" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_an_error_of_the_drop_is_the_drops_own_and_leaves_nothing_running() -> None:
     def drop() -> Iterator[Request]:
         yield from texts(4)
@@ -500,6 +517,19 @@ def test_the_failures_of_a_run_can_be_asked_for_by_their_code(client: MakeCalls)
 
     assert (found.id, found.is_retried) == ("a", True)
     assert "code=timeout" in faulty.got[0].path
+
+
+@pytest.mark.parametrize(("written", "read"), [(None, math.inf), (480.0, 480.0)])
+def test_a_batch_without_a_budget_is_read_as_such(client: MakeCalls, written: float | None, read: float) -> None:
+    counts = dict.fromkeys(("in_flight", "waiting", "items"), 0) | {"batch_sizes": {"4": 2}, "max_cost": written}
+    engine = counts | dict.fromkeys(("prepare_s", "forward_s", "read_s", "cost", "padded_cost"), 0.5)
+    names = dict.fromkeys(("name", "version", "adapter", "precision", "config_digest"), "x")
+    model = names | {"task": "ner", "weights_digest": None, "ready": True, "problem": None, "engine": engine}
+
+    with faulty_service(answers=lambda _: {"models": [model]}) as faulty:
+        [found] = client(faulty)("models")
+
+    assert found.engine.max_cost == read
 
 
 def test_meta_and_prompts_travel_and_an_item_without_them_says_nothing_of_them() -> None:

@@ -10,7 +10,7 @@ from models.types import BoxPrompt, PointPrompt, Prompts
 from pipelines.formats.label_studio.context import prompts
 from tests.pipelines.formats.label_studio.builders import IMAGE, TEXT, a_binding, labels_tag
 
-BINDING = a_binding("segmentation", IMAGE, labels_tag("BrushLabels", "brush", "Car"))
+BINDING = a_binding("segmentation", IMAGE, labels_tag("BrushLabels", "brush", "Car", "Bus"))
 
 
 def a_click(
@@ -81,6 +81,31 @@ def test_the_size_is_the_given_one_where_the_region_has_none() -> None:
 
 def test_an_object_without_a_label_has_a_name_all_the_same() -> None:
     assert prompts(BINDING, {"result": [a_click(1.0, 1.0, label=None)]}).points[0].label == "object"
+
+
+@pytest.mark.parametrize(
+    ("tags", "label"),
+    [
+        ([labels_tag("RectangleLabels", "box", "Car"), labels_tag("BrushLabels", "brush", "Road")], "Car"),
+        ([labels_tag("BrushLabels", "brush", "Road")], "Road"),  # nothing else can be drawn
+        ([labels_tag("BrushLabels", "brush", "Road", "Sky")], "Car"),  # nobody knows which
+        ([labels_tag("BrushLabels", "brush", "Road"), labels_tag("PolygonLabels", "outline", "Sky")], "Car"),
+        ([labels_tag("BrushLabels", "brush", "Road|r")], "r"),
+    ],
+)
+def test_what_is_pointed_at_is_given_under_a_label_that_can_be_drawn(tags: list[str], label: str) -> None:
+    binding = a_binding("segmentation", IMAGE, labels_tag("KeyPointLabels", "kp", "Car"), *tags)
+
+    assert [point.label for point in prompts(binding, {"result": [a_click(1.0, 1.0)]}).points] == [label]
+    assert [box.label for box in prompts(binding, {"result": [a_box()]}).boxes] == [label]
+
+
+def test_objects_of_two_labels_stay_two_under_the_only_label_that_can_be_drawn() -> None:
+    binding = a_binding("segmentation", IMAGE, labels_tag("BrushLabels", "brush", "Road"))
+
+    found = prompts(binding, {"result": [a_click(1.0, 1.0, label="Car"), a_click(9.0, 9.0, label="Bus")]})
+
+    assert [point.label for point in found.points] == ["Road", "Road"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from models.geometry import encode_mask
 from models.types import Box, Mask, Polygon, TextSpan, TimeSpan, WholeItem
 from pipelines.formats.exported import Exported, LeftOut
 from pipelines.formats.label_studio.binding import Binding, UnservableError
-from pipelines.formats.label_studio.prediction import prediction
+from pipelines.formats.label_studio.prediction import not_offered, prediction
 from pipelines.formats.results import Result
 from pipelines.types import Route
 from tests.pipelines.formats.builders import an_annotation
@@ -47,6 +47,16 @@ def predicted(
     binding: Binding, result: Result, *, text: str | None = None, left_out: LeftOut | None = None
 ) -> dict[str, Any]:
     return prediction(binding, labelled(result), model_version="m@1", text=text, left_out=left_out)
+
+
+def test_what_the_project_does_not_offer_makes_no_item_unsure() -> None:
+    cat = an_annotation("7", label="cat", geometry=BOX, score=0.75)
+    chair = an_annotation("8", label="chair", geometry=BOX, score=0.125)
+    binding, both = a_binding("detection", IMAGE, RECTANGLES), found("detection", cat, chair)
+
+    assert predicted(binding, both)["score"] == 0.75
+    assert predicted(binding, found("detection", chair))["score"] == predicted(binding, found("detection"))["score"]
+    assert (not_offered(binding, both), not_offered(binding, found("detection", cat))) == (("chair",), ())
 
 
 def test_a_region_has_the_names_of_the_project_and_the_id_of_the_annotation(library: Reader) -> None:
