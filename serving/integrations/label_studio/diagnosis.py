@@ -68,8 +68,8 @@ async def diagnose(patient: Patient, settings: Settings, store: Store) -> list[F
         async def fetch(task: Task) -> None:
             """Open a task's media; whether the labeling config fits is another finding."""
             with suppress(ConfigError, UnservableError, NotFoundError):
-                binding = bound(settings, connection.task, project_config).binding
-                item = wanted({"id": task.id, "data": task.data}, binding, server_url=connection.url)
+                found = bound(settings, connection.task, project_config)
+                item = wanted({"id": task.id, "data": task.data}, found, server_url=connection.url)
                 if isinstance(item, Refused):
                     raise ItemError("invalid_entry", item.reason)
                 await fetcher.fetch(item.item)

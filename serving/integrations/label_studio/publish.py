@@ -180,9 +180,7 @@ class Publisher:
         for one in shown:
             if one.name in there:
                 task_id, data = there[one.name]
-                item = wanted(
-                    {"id": task_id, "data": data}, self._bound_to(one).binding, server_url=self._connection.url
-                )
+                item = wanted({"id": task_id, "data": data}, self._bound_to(one), server_url=self._connection.url)
                 if not isinstance(item, Refused):
                     adopted.append(_adopted(item.key, one))
         await self._deliveries.adopt(adopted, state="delivered")
@@ -198,7 +196,7 @@ class Publisher:
                     one = fitting.pop(task.id)
                     item = wanted(
                         {"id": task.id, "data": task.data},
-                        self._bound_to(one).binding,
+                        self._bound_to(one),
                         server_url=self._connection.url,
                     )
                     if isinstance(item, Refused) or not _is_same(item.item.text, one):
