@@ -38,7 +38,11 @@ Url = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option(help="A personal access token, or a legacy one; asked for if not given.", show_default=False),
+    typer.Option(
+        envvar="LABEL_STUDIO_TOKEN",
+        help="A personal access token, or a legacy one; asked for if not given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -55,7 +59,8 @@ def connect(
     ] = None,
     token: Token = None,
     api_key: Annotated[
-        str | None, typer.Option(help="An API key of the service, if it has any.", show_default=False)
+        str | None,
+        typer.Option(envvar="PRELABEL_API_KEY", help="An API key of the service, if it has any.", show_default=False),
     ] = None,
     is_automatic: Annotated[
         bool, typer.Option("--automatic/--on-demand", help="Label tasks as they come, or when Label Studio asks.")
