@@ -35,7 +35,7 @@ Token = Annotated[
     str, typer.Option(envvar="CVAT_ACCESS_TOKEN", help="A personal access token of CVAT.", show_default=False)
 ]
 Key = Annotated[
-    str | None, typer.Option("--key", envvar="PRELABEL_API_KEY", help="The service's API key.", show_default=False)
+    str | None, typer.Option("--api-key", envvar="PRELABEL_API_KEY", help="The service's API key.", show_default=False)
 ]
 Organization = Annotated[str | None, typer.Option("--org", help="The CVAT organization's short name.")]
 _SERVICE = "http://127.0.0.1:8000"
