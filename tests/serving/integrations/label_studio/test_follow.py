@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -99,7 +98,7 @@ async def test_an_annotation_becomes_a_review_once_however_often_it_is_told_of(p
         assert [row.reviewer for row in await project.ask(_COUNTING)] == ["label-studio:1"]
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 async def test_hints_out_of_order_lead_to_the_state_of_now(postgres_url: str, order: tuple[int, ...]) -> None:
     async with followed(postgres_url) as project:
         studio = project.studio

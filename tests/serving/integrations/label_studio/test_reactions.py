@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from pipelines.ontology import Class, Ontology
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connections
 from pipelines.store.label_studio.deliveries import Deliveries
@@ -100,20 +101,17 @@ def slots_of(answer: httpx.Response, tasks: int) -> list[Any]:
 # Fewer slots than tasks, and slots that are null.
 
 
-@pytest.mark.parametrize("is_connected", [False, True])
-async def test_rubbish_among_the_tasks_costs_its_own_slots(
-    client: httpx.AsyncClient, key: str, is_connected: bool
-) -> None:
+async def test_rubbish_among_the_tasks_costs_its_own_slots(client: httpx.AsyncClient, key: str) -> None:
     rubbish: list[Any] = [None, 7, "x", [], {}, {"id": 1}, {"id": "x", "data": None}, {"data": []}, {"id": True}]
     deep: Any = "x"
     for _ in range(100):
         deep = [deep]
     tasks = [*texts("Ann met"), *rubbish, {"id": 2**70, "data": {"text": "Bob"}}, {"id": 5, "data": {"text": deep}}]
 
-    answer = await predict(client, tasks, config=TEXTS, path=f"auto/{key}" if is_connected else "auto")
+    for path in ("auto", f"auto/{key}"):
+        slots = slots_of(await predict(client, tasks, config=TEXTS, path=path), len(tasks))
 
-    slots = slots_of(answer, len(tasks))
-    assert [n for n, slot in enumerate(slots) if slot] == [0, len(rubbish) + 1]
+        assert [n for n, slot in enumerate(slots) if slot] == [0, len(rubbish) + 1]
 
 
 async def test_no_task_gives_no_slot(client: httpx.AsyncClient, key: str) -> None:
@@ -132,11 +130,11 @@ async def test_a_lone_surrogate_in_one_text_costs_nothing(client: httpx.AsyncCli
     assert ann["result"]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"tasks": null}', b'{"tasks": {}}', b"\xff"])
-async def test_what_is_no_call_is_refused_and_breaks_nothing(client: httpx.AsyncClient, content: bytes) -> None:
-    answer = await client.post("/label-studio/auto/predict", content=content, headers=JSON)
+async def test_what_is_no_call_is_refused_and_breaks_nothing(client: httpx.AsyncClient) -> None:
+    for content in (b"", b"[]", b"{", b'{"tasks": null}', b'{"tasks": {}}', b"\xff"):
+        answer = await client.post("/label-studio/auto/predict", content=content, headers=JSON)
 
-    assert answer.status_code in (400, 422) and answer.json()["error"]["message"]
+        assert answer.status_code in (400, 422) and answer.json()["error"]["message"]
 
 
 # One slot for several tasks: every one would be asked for again, alone.
@@ -198,19 +196,13 @@ async def test_a_store_that_hangs_does_not_hold_an_answer_back(postgres_url: str
         assert slots_of(answer, 2) == [[], []]
 
 
-@pytest.mark.parametrize("is_connected", [False, True])
-async def test_models_that_are_overloaded_leave_the_slots_empty(
-    client: httpx.AsyncClient, key: str, is_connected: bool
-) -> None:
-    path = f"auto/{key}" if is_connected else "auto"
+async def test_models_that_are_overloaded_leave_the_slots_empty(client: httpx.AsyncClient, key: str) -> None:
+    for path in ("auto", f"auto/{key}"):
+        full = slots_of(await predict(client, texts("full", "full"), config=TEXTS, path=path), 2)
+        some = slots_of(await predict(client, texts("full", "Ann"), config=TEXTS, path=path), 2)
 
-    assert slots_of(await predict(client, texts("full", "full"), config=TEXTS, path=path), 2) == [[], []]
-    assert [
-        bool(slot) for slot in slots_of(await predict(client, texts("full", "Ann"), config=TEXTS, path=path), 2)
-    ] == [
-        False,
-        True,
-    ]
+        assert full == [[], []]
+        assert [bool(slot) for slot in some] == [False, True]
 
 
 async def test_models_that_have_never_run_leave_the_slots_empty(
@@ -223,15 +215,14 @@ async def test_models_that_have_never_run_leave_the_slots_empty(
     assert (await replay(client, CALLS["setup"])).json()["error"]["code"] == "model_stopped"
 
 
-@pytest.mark.parametrize("is_connected", [False, True])
-async def test_models_that_hang_are_waited_for_until_the_deadline(postgres_url: str, is_connected: bool) -> None:
+async def test_models_that_hang_are_waited_for_until_the_deadline(postgres_url: str) -> None:
     settings, models = hasty(settings_of_all(postgres_url), 0.5), PlayedModels(hangs=True)
     async with a_client(settings, models) as client, connected_to(postgres_url, NOWHERE) as (_, _, key):
-        path = f"auto/{key}" if is_connected else "auto"
         async with asyncio.timeout(30.0):
-            answer = await predict(client, texts("Ann", "Bob"), config=TEXTS, path=path)
+            strangers = await predict(client, texts("Ann", "Bob"), config=TEXTS)
+            ours = await predict(client, texts("Ann", "Bob"), config=TEXTS, path=f"auto/{key}")
 
-        assert slots_of(answer, 2) == [[], []]
+        assert slots_of(strangers, 2) == slots_of(ours, 2) == [[], []]
         assert models.asked
 
 
@@ -316,15 +307,44 @@ async def test_a_project_that_cannot_be_served_is_refused_at_setup_and_at_predic
     assert setup.json()["error"]["code"] == "unservable_config"
 
 
+async def test_what_a_project_does_not_offer_is_neither_told_nor_kept(postgres_url: str) -> None:
+    """Where it is known what the models can give; else whoever labels there would seem to have taken it away."""
+    ontology = Ontology(classes=(Class(name="PER"), Class(name="ORG")))
+    settings = settings_of_all(postgres_url).model_copy(update={"ontology": ontology})
+    both, one = TEXTS, TEXTS.replace('<Label value="PER"/>', "")
+    async with a_client(settings, PlayedModels()) as client, connected_to(postgres_url, NOWHERE) as (store, _, key):
+        (whole,) = slots_of(await predict(client, texts("Ann"), config=both, path=f"auto/{key}"), 1)
+        (part,) = slots_of(await predict(client, texts("Ann"), config=one, path=f"auto/{key}"), 1)
+        async with database.reading(store.engine) as db:
+            kept = (await db.execute(text("SELECT prediction->'annotations' FROM prelabels ORDER BY id"))).scalars()
+            labels = [[one["label"] for one in annotations] for annotations in kept]
+
+    assert (len(whole["result"]), part["result"]) == (1, [])
+    assert labels == [["PER"], []]
+
+
+async def test_a_click_bears_the_label_of_the_project_whatever_the_ontology(postgres_url: str) -> None:
+    settings = settings_of_all(postgres_url).model_copy(update={"ontology": Ontology(classes=(Class(name="Person"),))})
+    call = CALLS["predict/interactive image"]
+    async with a_studio() as studio:
+        studio.files = {"/data/upload/3/2abf2aa7-a_b_%C3%A9.png": png()}
+        async with (
+            a_client(settings, PlayedModels()) as client,
+            connected_to(postgres_url, studio.url) as (_, _, key),
+        ):
+            (slot,) = slots_of(await replay(client, call, path=f"auto/{key}"), 1)
+
+    assert [region["value"]["rectanglelabels"] for region in slot["result"]] == [["Car"]]
+
+
 # Another version than /setup's: what is stored is asked for again, at every look at the project.
 
 
-@pytest.mark.parametrize("path", ["auto", "ner"])
-async def test_every_slot_has_the_version_that_setup_told(client: httpx.AsyncClient, key: str, path: str) -> None:
+async def test_every_slot_has_the_version_that_setup_told(client: httpx.AsyncClient, key: str) -> None:
     versions = set[str]()
-    for tail in ("", f"/{key}"):
-        told = await client.post(f"/label-studio/{path}{tail}/setup", json={"schema": TEXTS})
-        slots = slots_of(await predict(client, texts("Ann", "nothing"), config=TEXTS, path=path + tail), 2)
+    for n, path in enumerate(("auto", "ner", f"auto/{key}", f"ner/{key}")):
+        told = await client.post(f"/label-studio/{path}/setup", json={"schema": TEXTS})
+        slots = slots_of(await predict(client, texts(f"Ann {n}", f"Bob {n}"), config=TEXTS, path=path), 2)
         versions |= {told.json()["model_version"], *(slot["model_version"] for slot in slots)}
 
     assert len(versions) == 1

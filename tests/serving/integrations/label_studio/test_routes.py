@@ -135,7 +135,7 @@ async def test_a_project_that_is_not_connected_under_a_key_is_not_served(client:
 async def test_many_tasks_become_a_run_and_the_answer_has_what_is_ready_in_time(postgres_url: str) -> None:
     settings = settings_over(None, postgres_url)
     hasty = settings.model_copy(
-        update={"label_studio": settings.label_studio.model_copy(update={"answer_s": 3.0, "margin_s": 0.0})}
+        update={"label_studio": settings.label_studio.model_copy(update={"answer_s": 2.0, "margin_s": 0.0})}
     )
     given = tasks("wait", *(f"0.{n + 10}" for n in range(40)))
     models = ObedientModels()
