@@ -78,6 +78,16 @@ class DecodesJpegs(Protocol):
 
 
 @runtime_checkable
+class NamesLabels(Protocol):
+    """An adapter that knows by which labels its annotations go."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that may occur, under the names of the card."""
+        ...
+
+
+@runtime_checkable
 class Recalls(Protocol):
     """An adapter that keeps what it has computed of an image, so that the next question about it costs less.
 
@@ -93,6 +103,11 @@ class Recalls(Protocol):
 def decodes_jpegs(adapter: Adapter[Any, Any]) -> bool:
     """Whether an adapter decodes JPEGs on its device, so that models.media.decode shall leave them to it."""
     return isinstance(adapter, DecodesJpegs) and adapter.decodes_jpegs
+
+
+def labels_of(adapter: Adapter[Any, Any]) -> tuple[str, ...]:
+    """The labels that an adapter's annotations may bear; none where that depends on what it is asked."""
+    return adapter.labels if isinstance(adapter, NamesLabels) else ()
 
 
 def load(card: ModelCard, folder: Path) -> Adapter[Any, Any]:

@@ -39,6 +39,11 @@ class Emission:
     min_score: float
     nms_iou: float | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels that may be emitted, each once."""
+        return tuple(dict.fromkeys(label for label in self.labels if label))
+
     @classmethod
     def of(cls, card: ModelCard, model_labels: Sequence[str], *, nms_iou: float | None) -> Emission:
         """Reads the card's labels and ``min_score``.

@@ -23,6 +23,11 @@ class Tags:
     meanings: tuple[tuple[str, str], ...]
     outside: int
 
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """What may be found, each once."""
+        return tuple(dict.fromkeys(entity for _, entity in self.meanings if entity))
+
     @classmethod
     def of(cls, names: Sequence[str], card: ModelCard) -> Tags:
         """Reads the tag names of a network.

@@ -16,8 +16,8 @@ class ConflictError(PrelabelError):
     """Somebody or the clock was faster; nothing was changed.
 
     Codes: stale_lease (the lease ran out or the task was served again), key_reused (the idempotency key already
-    came with another task or another answer, or the answer of a platform with another pre-label); of runs: run_exists, run_is_held, run_not_over, taken_over;
-    of policies: round_taken, promise_broken.
+    came with another task or another answer, or the answer of a platform with another pre-label); of runs: run_exists,
+    run_is_held, run_not_over, taken_over; of policies: round_taken, promise_broken.
     """
 
 

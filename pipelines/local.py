@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from models import weights
-from models.adapter import decodes_jpegs, load
+from models.adapter import decodes_jpegs, labels_of, load
 from models.card import ModelCard
 from models.engine import Engine
 from models.errors import ModelError
@@ -34,6 +34,7 @@ def load_engine(card: ModelCard, lock_file: Path, media: MediaLimits) -> tuple[E
         weights_digest=found.digest,
         config_digest=card.digest(),
         embeds=card.embeddings,
+        labels=labels_of(adapter),
     )
     decoder = partial(decode, limits=media, keeps_jpegs=decodes_jpegs(adapter))
     engine = Engine(adapter, decode=decoder, limits=card.limits, cpu_threads=max(2, math.ceil(card.num_cpus)))

@@ -20,10 +20,12 @@ from pipelines.store import rows
 from pipelines.store.answer_versions import (
     AnswerVersion,
     add_version,
+    count_standing,
     hold_key,
     last_version,
     last_versions,
     last_versions_of,
+    named_prelabels,
     prelabel_of,
 )
 from pipelines.store.jsonb import storable
@@ -89,9 +91,12 @@ class Recorded:
 class Known:
     """The last version of an answer; ``updated_at`` is None where it is withdrawn for good.
 
-    ``digest`` is PlatformAnswer.digest, and "" where it is withdrawn.
+    ``digest`` is PlatformAnswer.digest, and "" where it is withdrawn. ``run_id`` and ``item_id`` name the pre-label,
+    which stays the same however often the item is labelled again; None where the withdrawal came before the answer.
     """
 
+    run_id: str | None
+    item_id: str | None
     updated_at: datetime | None
     is_withdrawn: bool
     digest: str
@@ -160,7 +165,12 @@ class PlatformAnswers:
     async def known(self, keys: Collection[str]) -> dict[str, Known]:
         """What is known of these answers, by key."""
         async with database.reading(self._engine) as connection:
-            return _by_key(await last_versions(connection, [storable(key) for key in keys]))
+            return await _by_key(connection, await last_versions(connection, [storable(key) for key in keys]))
+
+    async def count(self, prefix: str) -> int:
+        """How many answers stand whose keys begin so."""
+        async with database.reading(self._engine) as connection:
+            return await count_standing(connection, storable(prefix))
 
     async def known_of(self, run_id: str, item_ids: Collection[str], *, task: Task) -> dict[str, Known]:
         """What is known of all answers about these items of a run, by key, withdrawn ones among them."""
@@ -170,7 +180,7 @@ class PlatformAnswers:
         )
         async with database.reading(self._engine) as connection:
             found = (await connection.execute(these)).scalars().all()
-            return _by_key(await last_versions_of(connection, found))
+            return await _by_key(connection, await last_versions_of(connection, found))
 
 
 def _row(answer: PlatformAnswer) -> dict[str, Any]:
@@ -234,7 +244,16 @@ def _key_reused(answer: PlatformAnswer) -> ConflictError:
     )
 
 
-def _by_key(versions: Sequence[AnswerVersion]) -> dict[str, Known]:
-    return {
-        one.key: Known(updated_at=one.updated_at, is_withdrawn=one.is_withdrawn, digest=one.digest) for one in versions
-    }
+async def _by_key(connection: AsyncConnection, versions: Sequence[AnswerVersion]) -> dict[str, Known]:
+    about = await named_prelabels(connection, [one.key for one in versions])
+    known = dict[str, Known]()
+    for one in versions:
+        run_id, item_id = about.get(one.key, (None, None))
+        known[one.key] = Known(
+            run_id=run_id,
+            item_id=item_id,
+            updated_at=one.updated_at,
+            is_withdrawn=one.is_withdrawn,
+            digest=one.digest,
+        )
+    return known

@@ -18,7 +18,8 @@ ROUTES: tuple[Route, ...] = ("accept", "audit", "review", "scratch")
 class ModelUse:
     """One deployed model, down to its bytes; the digests are sha256 in hex. Its text is how chains name it.
 
-    ``embeds`` says whether its predictions come with embeddings, which are no part of the configuration's digest.
+    ``embeds`` says whether its predictions come with embeddings, which are no part of the configuration's digest, and
+    ``labels`` which its annotations may bear; none where that depends on what it is asked.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ModelUse:
     weights_digest: str
     config_digest: str
     embeds: bool = False
+    labels: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}:{self.weights_digest[:12]}.{self.config_digest[:12]}"

@@ -64,7 +64,8 @@ class KeyRing:
 class RequireKey:
     """ASGI middleware that lets nobody past without a key, before a byte of the body is read.
 
-    Health and the API's description stay open, and paths that hold a secret of their own.
+    X-AnyLabeling sends its key as ``Token``. Health and the API's description stay open, and paths that hold a secret
+    of their own.
     """
 
     def __init__(self, app: ASGIApp, keys: KeyRing, secret_paths: re.Pattern[str]) -> None:
@@ -76,7 +77,8 @@ class RequireKey:
         if scope["type"] == "http" and not self._is_open(scope["path"]):
             headers = Headers(scope=scope)
             try:
-                self._keys.check(authorization=headers.get("authorization"), x_api_key=headers.get("x-api-key"))
+                x_api_key = headers.get("x-api-key") or headers.get("token")
+                self._keys.check(authorization=headers.get("authorization"), x_api_key=x_api_key)
             except PrelabelError as err:
                 app = _answer(401, err.code, err.message)
         await app(scope, receive, send)

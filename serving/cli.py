@@ -17,11 +17,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from models.errors import PrelabelError
+from models.errors import ConfigError, PrelabelError
 from pipelines.store.store import Store
 from serving import corrections_command, demo_command, planting_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
+from serving.integrations.cvat.commands import cvat_app
+from serving.integrations.label_studio.commands import label_studio_app
 from serving.policies.commands import policy_app
 from serving.samples import command as sample_command
 from serving.settings import Settings
@@ -34,6 +36,8 @@ models_app = typer.Typer(no_args_is_help=True, help="The configured models and t
 app.add_typer(models_app, name="models")
 app.add_typer(drop_commands.runs_app, name="runs")
 app.add_typer(policy_app, name="policy")
+app.add_typer(label_studio_app, name="label-studio")
+app.add_typer(cvat_app, name="cvat")
 app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)
@@ -197,11 +201,38 @@ def key(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = None, as_json: AsJson = False) -> None:
-    """Check accelerator, libraries, weights, store and port, and say what to do."""
-    from serving.doctor import examine
+def doctor(
+    subject: Annotated[
+        str | None,
+        typer.Argument(help="label-studio, to look at one of its projects instead.", show_default=False),
+    ] = None,
+    project: Annotated[
+        int | None, typer.Option("--project", "-p", help="The project's number.", show_default=False)
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where Label Studio is, if not connected.", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="A token of Label Studio's, if not connected.", show_default=False)
+    ] = None,
+    service: Annotated[
+        str | None, typer.Option(help="How Label Studio reaches the service.", show_default=False)
+    ] = None,
+    api_key: Annotated[str | None, typer.Option(help="The API key that it has of ours.", show_default=False)] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check accelerator, libraries, weights, store and port, or a project of Label Studio, and say what to do."""
+    if subject is None:
+        from serving.doctor import examine
 
-    findings = examine(configuration.load(config))
+        findings = examine(configuration.load(config))
+    elif subject == "label-studio" and project is not None:
+        from serving.integrations.label_studio.commands import findings_of
+
+        findings = findings_of(config, project, url=url, token=token, service=service, api_key=api_key)
+    else:
+        raise ConfigError(f"nobody knows how to examine '{subject}'; try 'prelabel doctor label-studio --project 1'")
     if as_json:
         screen.print_json(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -32,7 +32,9 @@ async def get_corrections(
     run: Annotated[str | None, Query(max_length=256, description="a run's id")] = None,
     label: Annotated[str | None, Query(max_length=256, description="reviews in which this class occurs")] = None,
     slice: Annotated[str | None, Query(max_length=512, description="KEY=VALUE, of the items' meta")] = None,
-    stream: Annotated[str | None, Query(max_length=64, description="routed, random, sampled or gold")] = None,
+    stream: Annotated[
+        str | None, Query(max_length=64, description="routed, random, sampled, gold or volunteered")
+    ] = None,
     since: Annotated[AwareDatetime | None, Query(description="answered then or later; with a time zone")] = None,
 ) -> Corrections:
     """What reviewers changed: how much is accepted as it is, what is wrong with the rest, and what that costs."""

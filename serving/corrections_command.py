@@ -27,7 +27,7 @@ def corrections(
         str | None, typer.Option("--slice", help="Only of items with KEY=VALUE in their meta.", show_default=False)
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(help="Only routed, random, sampled or gold.", show_default=False)
+        str | None, typer.Option(help="Only routed, random, sampled, gold or volunteered.", show_default=False)
     ] = None,
     since: Annotated[
         datetime | None, typer.Option(help="Only what was answered then (UTC) or later.", show_default=False)

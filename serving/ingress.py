@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.card import ModelCard
-from models.engine import EngineStats
 from models.errors import ItemError, OverloadedError
 from models.types import MEDIA_OF_TASK, Annotation, Item, Priority, Prompts, Task
 from pipelines import prelabel
@@ -26,9 +25,12 @@ from serving.auth import KeyRing, RequireKey, RequireLocalHost
 from serving.body import Body, BodyLimit, StrictRoute
 from serving.call_limit import CallLimit
 from serving.corrections import routes as correction_routes
+from serving.deployed_model import DeployedModel
 from serving.deployments import ReplicaState
+from serving.integrations.cvat.routes import routes as cvat_routes
 from serving.integrations.label_studio.routes import SECRET_PATHS
 from serving.integrations.label_studio.routes import routes as label_studio_routes
+from serving.integrations.x_anylabeling import routes as x_anylabeling_routes
 from serving.metrics import Counts, Metrics, exposition
 from serving.policies.routes import routes as policy_routes
 from serving.runs.routes import routes as run_routes
@@ -118,25 +120,6 @@ class SubmitBody(LeaseBody):
     annotations: tuple[Annotation, ...]
     seconds: float | None = Field(default=None, ge=0)
     idempotency_key: str | None = Field(default=None, max_length=256)
-
-
-class DeployedModel(BaseModel):
-    """A model as it runs: its card's facts, the digests of its bytes, and how one of its replicas does.
-
-    ``problem`` says why it does not answer; ``engine`` counts since that replica's start.
-    """
-
-    name: str
-    version: str
-    task: Task
-    adapter: str
-    precision: str
-    weights_digest: str | None
-    config_digest: str
-    calibrated: bool = False
-    ready: bool
-    problem: str | None
-    engine: EngineStats | None
 
 
 _health = APIRouter(tags=["health"])
@@ -276,6 +259,7 @@ def _deployed(card: ModelCard, state: ReplicaState, calibrated: Collection[str])
         precision=card.precision,
         weights_digest=state.use.weights_digest if state.use else None,
         config_digest=card.digest(),
+        labels=state.use.labels if state.use else (),
         calibrated=state.use is not None and str(state.use) in calibrated,
         ready=state.problem is None,
         problem=state.problem,
@@ -379,5 +363,7 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(correction_routes, prefix="/v1")
     api.include_router(sample_routes, prefix="/v1")
     api.include_router(label_studio_routes, prefix="/label-studio")
+    api.include_router(cvat_routes, prefix="/cvat/{task}")
+    api.include_router(x_anylabeling_routes)
     api.include_router(_metrics)
     return api

@@ -129,6 +129,10 @@ class Whisper:
         features = np.zeros((1, self._model.model.n_mels, FRAMES_PER_S), dtype=np.float32)
         return _array(self._model.encode(features)).shape[-1]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label for label in map(self._card.label_for, ("speech", "word")) if label)
+
     def prepare(self, payloads: Sequence[Payload]) -> list[Recording]:
         return [self._recording(payload) for payload in payloads]
 

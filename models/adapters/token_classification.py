@@ -183,6 +183,10 @@ class TokenClassifier:
             most_numbers=_GRAPH_TOKENS,
         )
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._tags.entities
+
     def prepare(self, payloads: Sequence[Payload]) -> list[TokenizedText]:
         return [self._tokenized(payload) for payload in payloads]
 

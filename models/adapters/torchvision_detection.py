@@ -100,6 +100,10 @@ class TorchvisionDetector:
     def decodes_jpegs(self) -> bool:
         return self._jpegs is not None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._emission.names
+
     def prepare(self, payloads: Sequence[Payload]) -> list[ResizedImage]:
         return [self._resized(_picture(payload)) for payload in payloads]
 

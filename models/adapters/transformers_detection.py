@@ -122,6 +122,10 @@ class TransformersDetector:
         )
         return other
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._emission.names
+
     def prepare(self, payloads: Sequence[Payload]) -> list[PixelSample]:
         return [self._sample(_picture(payload)) for payload in payloads]
 

@@ -23,6 +23,7 @@ from pipelines.formats.characters import clean, label_of, labels_of, name_of, to
 from pipelines.formats.exported import Exported, LeftOut, certainty, labelled, objects
 from pipelines.formats.extents import image_size_hw
 from pipelines.formats.fiftyone_schema import dataset_document
+from pipelines.formats.results import Result
 from pipelines.formats.streams import Add, json_array, to_json
 
 TASKS: frozenset[Task] = frozenset({"detection", "segmentation"})
@@ -87,16 +88,21 @@ def _file(item: Item) -> str:
 
 def _lists(entry: Exported, digest: bytes, left_out: LeftOut) -> Json:
     found: dict[str, list[Json]] = {kind: [] for kind in _LISTS}
-    for kind, label in _labels(entry, left_out):
+    for kind, label in labels_of_sample(entry.result, left_out):
         identity = hashlib.sha256(digest + str(sum(map(len, found.values()))).encode()).digest()[:12]
-        found[kind].append({"_id": {"$oid": identity.hex()}, "_cls": kind.removesuffix("s"), "tags": []} | label)
+        written = {name: _binary(value) if isinstance(value, np.ndarray) else value for name, value in label.items()}
+        found[kind].append({"_id": {"$oid": identity.hex()}, "_cls": kind.removesuffix("s"), "tags": []} | written)
     task = entry.result.task
     return {f"{task}{suffix}": {"_cls": kind, field: found[kind]} for kind, (field, suffix) in _LISTS.items()}
 
 
-def _labels(entry: Exported, left_out: LeftOut) -> Iterator[tuple[str, Json]]:
-    size_hw = image_size_hw(entry.result)
-    for annotation, _ in objects(entry.result):
+def labels_of_sample(result: Result, left_out: LeftOut) -> Iterator[tuple[str, Json]]:
+    """What FiftyOne's label classes take for each object, with the class of the list that it belongs in.
+
+    A mask is an (h, w) bool array, its box's part of the bitmap.
+    """
+    size_hw = image_size_hw(result)
+    for annotation, _ in objects(result):
         score, score_kind = certainty(annotation)
         named = {"label": label_of(annotation.label), "confidence": score, "score_kind": score_kind}
         if isinstance(annotation.geometry, WholeItem):
@@ -121,7 +127,7 @@ def _shape(annotation: Annotation, *, size_hw: tuple[int, int]) -> tuple[str, Js
             if box is None:
                 return None
             left, top, right, bottom = map(int, box)
-            part = _binary(bitmap[top:bottom, left:right])
+            part = np.ascontiguousarray(bitmap[top:bottom, left:right])
             return "Detections", {"bounding_box": _relative(box, size_hw=size_hw), "mask": part}
         case Polygon(points_xy=points) if len(points) > 2:
             ring = [[x / width, y / height] for x, y in points]
@@ -139,6 +145,6 @@ def _relative(xyxy: tuple[float, float, float, float], *, size_hw: tuple[int, in
 def _binary(bitmap: np.ndarray) -> Json:
     """An (h, w) bool array as FiftyOne keeps arrays: numpy's own file format, by zlib, as BSON's binary in JSON."""
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(bitmap), allow_pickle=False)
+    np.save(file, bitmap, allow_pickle=False)
     data = base64.b64encode(zlib.compress(file.getvalue())).decode("ascii")
     return {"$binary": {"base64": data, "subType": "00"}}

@@ -13,6 +13,7 @@ from models.types import Annotation, Box, Mask, Polygon, Task, TextSpan, TimeSpa
 from pipelines.formats.characters import clean, label_of, labels_of, name_of
 from pipelines.formats.exported import Exported, LeftOut, certainty, labelled, objects
 from pipelines.formats.extents import extent, image_size_hw
+from pipelines.formats.results import Result
 from pipelines.formats.streams import json_lines
 
 TASKS: frozenset[Task] = frozenset({"detection", "segmentation"})
@@ -35,7 +36,7 @@ def write(entries: Iterable[Exported], *, labels: Sequence[str], out: Path) -> L
     class_ids = {name: number for number, name in enumerate(labels_of(labels))}
     with json_lines(out / "detections.jsonl") as add:
         for entry in labelled(entries, left_out):
-            for predictions in _parts(entry, class_ids, left_out):
+            for predictions in parts(entry.result, class_ids, left_out):
                 add(_image(entry) | {"predictions": predictions})
     return left_out
 
@@ -53,10 +54,17 @@ def _image(entry: Exported) -> dict[str, object]:
     }
 
 
-def _parts(entry: Exported, class_ids: Mapping[str, int], left_out: LeftOut) -> Iterator[Predictions]:
+def parts(result: Result, class_ids: Mapping[str, int], left_out: LeftOut) -> Iterator[Predictions]:
+    """The result's objects as supervision reads them: first those with an outline, then the boxes.
+
+    There is one part at least, and two where the result has both.
+
+    Args:
+        class_ids: by the names that labels are written by.
+    """
     outlined, boxed = Predictions(), Predictions()
-    is_sized = image_size_hw(entry.result) is not None
-    for annotation, _ in objects(entry.result):
+    is_sized = image_size_hw(result) is not None
+    for annotation, _ in objects(result):
         outline = _outline(annotation, left_out, is_sized=is_sized)
         if outline is not None:
             (outlined if outline else boxed).append(_prediction(annotation, class_ids) | outline)

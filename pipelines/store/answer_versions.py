@@ -6,23 +6,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text, any_, cast, select, text
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from pipelines.store.inserts import Row
 from pipelines.store.jsonb import Json
-from pipelines.store.tables import platform_answers
+from pipelines.store.tables import platform_answers, prelabels
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('prelabel answer ' || :key, 0))")
 
 _COLUMNS = tuple(column for column in platform_answers.c if column.key != "noted_at")
 # By the platform's clock; what has no moment is the last of all. Of versions of one moment a withdrawal is the last, as
-# only what is there can be withdrawn; else the digest makes the choice the same in whatever order they come.
+# only what is there can be withdrawn. If one of them says that the pre-label was shown, then it was. Else the digest
+# makes the choice the same in whatever order they come.
 _LAST_FIRST = (
     platform_answers.c.updated_at.desc().nulls_first(),
     platform_answers.c.is_withdrawn.desc(),
+    platform_answers.c.was_shown.desc().nulls_last(),
     platform_answers.c.digest.desc(),
 )
 
@@ -76,6 +78,30 @@ async def last_versions_of(connection: AsyncConnection, prelabel_ids: Collection
     """How things stand with all answers about these pre-labels."""
     about = select(platform_answers.c.key).where(platform_answers.c.prelabel_id.in_(prelabel_ids))
     return await _last(connection, platform_answers.c.key.in_(about))
+
+
+async def count_standing(connection: AsyncConnection, prefix: str) -> int:
+    """How many answers stand whose keys begin so."""
+    last = (
+        select(platform_answers.c.is_withdrawn)
+        .ext(distinct_on(platform_answers.c.key))
+        .where(platform_answers.c.key.startswith(prefix, autoescape=True))
+        .order_by(platform_answers.c.key, *_LAST_FIRST)
+        .subquery()
+    )
+    standing = select(func.count()).select_from(last).where(~last.c.is_withdrawn)
+    return (await connection.execute(standing)).scalar_one()
+
+
+async def named_prelabels(connection: AsyncConnection, keys: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The run and the item that each of these answers is about, where that is known."""
+    query = (
+        select(platform_answers.c.key, prelabels.c.run_id, prelabels.c.item_id)
+        .distinct()
+        .select_from(platform_answers.join(prelabels))
+        .where(platform_answers.c.key == any_(cast(list(keys), ARRAY(Text))))
+    )
+    return {row.key: (row.run_id, row.item_id) for row in await connection.execute(query)}
 
 
 async def prelabel_of(connection: AsyncConnection, key: str) -> int | None:

@@ -22,18 +22,17 @@ from pipelines.store.store import Store, no_run
 from pipelines.store.values import Run, StoredOutcome
 from pipelines.tally import tally
 from serving.body import StrictRoute
-from serving.runs.bodies import (
+from serving.runs.answers import (
     ErrorPage,
     FailedItem,
-    RedriveBody,
     Redriven,
     ResultPage,
-    RunBody,
     RunFacts,
     RunList,
     RunRemarks,
     RunState,
 )
+from serving.runs.bodies import RedriveBody, RunBody
 from serving.runs.posted_drop import PostedDrop
 from serving.service import Service
 from serving.service_of import ServiceOf

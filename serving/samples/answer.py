@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from models.types import Task
 from pipelines.sampling import Strategy
-from pipelines.store.samples import Sample
+
+if TYPE_CHECKING:  # it brings SQLAlchemy, which a client that reads the answer does not need
+    from pipelines.store.samples import Sample
 
 
 class MemberAnswer(BaseModel):

@@ -263,6 +263,18 @@ async def test_who_looks_at_the_pre_label_later_gives_a_blind_audit_back(
     assert await counted(store) == [("volunteered", "eve", ["cat"], True)]
 
 
+@pytest.mark.parametrize("seen", [[True, False], [False, True]])
+async def test_if_a_version_comes_as_blind_and_as_shown_it_was_shown(
+    store: Store, run_id: str, answers: PlatformAnswers, seen: list[bool]
+) -> None:
+    await store.save([a_labelled(route="audit", is_blind=True)], run_id=run_id)
+
+    for was_shown in seen:
+        await answers.record(an_answer(run_id, a_dog(), was_shown=was_shown))
+
+    assert await counted(store) == [("volunteered", "eve", ["dog"], True)]
+
+
 async def test_a_blind_answer_to_a_task_that_shows_the_pre_label_counts_as_blind_in_the_ledger(
     store: Store, run_id: str, answers: PlatformAnswers
 ) -> None:
@@ -327,9 +339,9 @@ async def test_a_poll_can_tell_what_it_has_missed(store: Store, run_id: str, ans
     of_items = await answers.known_of(run_id, ["one", "two"], task="detection")
 
     assert known == {
-        "one": Known(updated_at=one.updated_at, is_withdrawn=False, digest=one.digest),
-        "two": Known(updated_at=at(8), is_withdrawn=True, digest=""),
-        "gone": Known(updated_at=None, is_withdrawn=True, digest=""),
+        "one": Known(run_id=run_id, item_id="one", updated_at=at(0), is_withdrawn=False, digest=one.digest),
+        "two": Known(run_id=run_id, item_id="two", updated_at=at(8), is_withdrawn=True, digest=""),
+        "gone": Known(run_id=None, item_id=None, updated_at=None, is_withdrawn=True, digest=""),
     }
     assert of_items == {name: known[name] for name in ("one", "two")}
     assert known["one"].digest != an_answer(run_id, key="one").digest
@@ -344,6 +356,32 @@ async def test_webhooks_at_once_store_one_review(store: Store, run_id: str, answ
     assert sum(one.is_new for one in recorded) == 2
     assert {one.standing for one in recorded} == {"asked", "volunteered"}
     assert len(await ask(store, "SELECT FROM reviews")) == len(await ask(store, "SELECT FROM corrections")) == 2
+
+
+async def test_of_an_answer_in_the_queue_and_one_on_the_platform_at_once_one_counts(
+    store: Store, run_id: str, answers: PlatformAnswers, queue: ReviewQueue
+) -> None:
+    names = [f"item {number}" for number in range(24)]
+    await store.save([a_labelled(name, route="review") for name in names], run_id=run_id)
+    tasks = await queue.claim("boxes", reviewer="ann", n=24)
+
+    async def submit(task_id: int) -> str:
+        try:
+            await queue.submit(task_id, 1, reviewer="ann", annotations=[])
+        except ConflictError:
+            return "refused"
+        return "taken"
+
+    both = await asyncio.gather(
+        *(submit(task.id) for task in tasks),
+        *(answers.record(an_answer(run_id, a_dog(), key=name, item_id=name)) for name in names),
+    )
+
+    counting = [await counted(store, name) for name in names]
+    assert all(len(found) == 1 for found in counting)
+    reviewers = [reviewer for [(_, reviewer, _, _)] in counting]
+    assert reviewers.count("ann") == both.count("taken")
+    assert reviewers.count("eve") == both.count(Recorded(standing="asked", is_new=NEW))
 
 
 async def test_without_its_correction_an_answer_is_not_stored_either(

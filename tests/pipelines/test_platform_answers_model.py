@@ -147,7 +147,7 @@ async def _attempts_are_logged(store: Store, item_id: str) -> bool:
     return sorted((one["task_id"], one["attempt"]) for one in reviews) == noted
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(1_000, marks=pytest.mark.statistics)])
+@pytest.mark.parametrize("examples", [40, pytest.param(400, marks=pytest.mark.statistics)])
 def test_the_last_versions_count_in_whatever_order_they_come(postgres_url: str, examples: int) -> None:
     with _a_platform(postgres_url) as (runner, store, run_id):
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from models.types import MEDIA_OF_TASK
+from pipelines.formats.results import RESULT
 from serving import listeners
+from serving.client import AsyncClient, Client, Item, Request
 from serving.demo import DROP
 from tests.serving.conftest import forwarded_after_leaving, noisy_pngs
 from tests.serving.test_readme import blocks
@@ -197,6 +200,53 @@ def test_the_readmes_request_gets_the_answer_that_is_printed_below_it(client: ht
     moment = answer["results"][0]["provenance"].pop("created_at")
     assert moment > printed["results"][0]["provenance"].pop("created_at")
     assert _rounded(answer) == _rounded(printed)
+
+
+def a_drop_of_all_kinds() -> Iterator[Request]:
+    for task in ("detection", "segmentation", "ner", "speech"):
+        for file in sorted((DROP / task).iterdir()):
+            item = Item(id=f"{task}/{file.name}", media=MEDIA_OF_TASK[task], data=file.read_bytes())
+            yield Request(item=item, task=task)
+
+
+def test_the_python_client_streams_a_drop_of_all_kinds_as_calls_would_have_labelled_it(
+    service: str, client: httpx.Client
+) -> None:
+    with Client(service, timeout_s=300.0) as python:
+        results = list(python.stream(a_drop_of_all_kinds(), batch_items=7, calls_at_once=3))
+
+    requests = list(a_drop_of_all_kinds())
+    assert [result.id for result in results] == [request.item.id for request in requests]
+    bad = {result.error.code for result in results if result.error}
+    assert bad <= {"unreadable_image", "unreadable_audio", "invalid_text"}  # which the drop has on purpose
+    number = next(n for n, result in enumerate(results) if result.task == "segmentation" and not result.error)
+    item = requests[number].item
+    body = {"id": item.id, "task": "segmentation", "data": base64.b64encode(item.data or b"").decode()}
+    [called] = client.post("/v1/prelabel", json={"items": [body]}).json()["results"]
+    assert _rounded(RESULT.dump_python(results[number], mode="json")["annotations"]) == _rounded(called["annotations"])
+
+
+def test_the_python_client_sends_what_the_service_refuses_together_in_halves(service: str) -> None:
+    requests = [Request(item=Item(id=str(n), media="text", text="Ada"), task="ner") for n in range(1_100)]
+    large = Request(item=Item(id="large", media="image", data=bytes(70 * 2**20)), task="detection")
+
+    with Client(service, timeout_s=300.0) as python:
+        results = list(python.stream([*requests, large], batch_items=1_100, batch_bytes=2**30))
+
+    assert [result.id for result in results] == [*map(str, range(1_100)), "large"]
+    assert [result.error.code for result in results if result.error] == ["too_large"]
+
+
+async def test_the_asynchronous_client_waits_for_a_run_and_reads_its_results(service: str) -> None:
+    async with AsyncClient(service, timeout_s=120.0) as python:
+        run = await python.post_run(str(DROP / "ner" / "easy_0*.txt"), task="ner")
+        over = await python.wait(run.id, timeout_s=300.0)
+        results = [result async for result in python.results(run.id)]
+        models = await python.models()
+
+    assert (over.status, over.failed) == ("done", 0)
+    assert len(results) == over.listed > 2
+    assert {model.task for model in models} == {"detection", "segmentation", "ner", "speech"}
 
 
 def _rounded(value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import TextClause, any_, bindparam, func, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -15,6 +15,7 @@ from sqlalchemy.types import BigInteger, Text
 from models.types import Item, Task
 from pipelines.store import engine as database
 from pipelines.store import rows
+from pipelines.store.inserts import execute, insert_rows
 from pipelines.store.jsonb import storable
 from pipelines.store.listing import list_all
 from pipelines.store.store import Store
@@ -27,6 +28,7 @@ Key = tuple[int, str]  # a task's id, and the digest of what of it is labelled
 # PostgreSQL none of them is to be seen before all are (1.23.2, one slow core).
 _ARRIVES_S = 60.0
 _ARRIVES_S_PER_TASK = 0.1
+_ARRIVES_ON_S = 60.0  # after which of an answer that arrived in part no more comes
 _JUST_S = 30.0  # between Label Studio's look at what it has and its call
 _IN_FLIGHT_S = 30.0  # in which Label Studio may still be storing what was sent by somebody who is gone, or cut off
 
@@ -69,6 +71,18 @@ class Owed:
     @property
     def key(self) -> Key:
         return self.task_id, self.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A task, and the pre-label in the store that it is to show or shows."""
+
+    task_id: int
+    digest: str
+    version: str
+    task: Task
+    run_id: str
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,11 +234,19 @@ class Deliveries:
         return found
 
     async def settle(self, keys: Collection[Key], *, version: str, is_there: bool) -> None:
-        """Note whether Label Studio has these; what it has not is owed again."""
+        """Note whether Label Studio has these; what it has not is owed again.
+
+        Unless others of the same large call have arrived just now: Label Studio stores an answer one by one, however
+        long it takes. What it has is to be settled first, and all that is unsure of a call at once.
+        """
         is_unsure = _STATE.in_(("pushing", "promised", "answered"))
         values = {"state": "delivered" if is_there else "open", "held_until": _NOW, "changed_at": _NOW}
         change = update(label_studio_tasks).where(self._these(keys, version), is_unsure).values(values)
         async with database.transaction(self._engine) as connection:
+            if not is_there:
+                named = {"connection_id": self._connection_id, "version": version, "on_s": _ARRIVES_ON_S}
+                await connection.execute(_WAIT_FOR_THE_REST, named)
+                change = change.where((_STATE == "pushing") | (label_studio_tasks.c.held_until <= _NOW))
             await connection.execute(change)
 
     async def give_up(self, keys: Collection[Key], *, version: str) -> None:
@@ -237,6 +259,29 @@ class Deliveries:
         """Set aside what has failed for good; it begins anew when it is asked for again."""
         async with database.transaction(self._engine) as connection:
             await connection.execute(_SET_FAILED_ASIDE, {"connection_id": self._connection_id})
+
+    async def adopt(self, adopted: Sequence[Adopted], *, state: Literal["open", "delivered"]) -> int:
+        """Note that tasks show pre-labels which were made for others (delivered), or are to show them (open).
+
+        What a task has of this version stays as it is. Returns how many are new.
+        """
+        if not adopted:
+            return 0
+        rows_of = [
+            {
+                "connection_id": self._connection_id,
+                "task_id": one.task_id,
+                "version": one.version,
+                "digest": one.digest,
+                "task": one.task,
+                "run_id": storable(one.run_id),
+                "item_id": rows.item_id(one.item_id),
+                "state": state,
+            }
+            for one in adopted
+        ]
+        async with database.transaction(self._engine) as connection:
+            return len(await execute(connection, _ADOPT, rows_of))
 
     async def known(self, keys: Collection[Key], *, version: str) -> set[Key]:
         """Which of these were ever wanted."""
@@ -400,6 +445,27 @@ WHERE :these
     AND (:is_alone OR NOT (state IN ('promised', 'answered') AND held_until > clock_timestamp()))
 RETURNING task_id, digest
 """)
+
+_WAIT_FOR_THE_REST = text("""
+UPDATE label_studio_tasks SET held_until = clock_timestamp() + :on_s * interval '1 second'
+WHERE connection_id = :connection_id AND version = :version
+    AND state IN ('promised', 'answered') AND held_until <= clock_timestamp()
+    AND run_id IN (
+        SELECT arrived.run_id FROM label_studio_tasks AS arrived JOIN runs ON runs.id = arrived.run_id
+        WHERE arrived.connection_id = :connection_id AND arrived.version = :version AND arrived.state = 'delivered'
+            AND arrived.changed_at > clock_timestamp() - :on_s * interval '1 second' AND runs.is_posted
+    )
+""")
+
+_ADOPT = (
+    insert_rows(
+        *(label_studio_tasks, "connection_id", "task_id", "version", "digest"),
+        *("task", "run_id", "item_id", "state"),
+        held_until=_NOW,
+    )
+    .on_conflict_do_nothing()
+    .returning(label_studio_tasks.c.task_id)
+)
 
 _IS_OWING = text("""
 SELECT EXISTS (

@@ -26,6 +26,7 @@ from serving.integrations.label_studio.body import TasksRoute
 from serving.integrations.label_studio.call import FAILED, PredictBody, SetupBody, bound, deployed
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.hints import hint_of
+from serving.integrations.label_studio.labels import check_offered, given_labels
 from serving.integrations.label_studio.predict import Answer, Call, Connected, call_of
 from serving.integrations.label_studio.version import model_version
 from serving.service import Service
@@ -168,9 +169,9 @@ async def nothing_to_do() -> dict[str, str]:
 
 
 def _version(service: Service, task: str, label_config: str) -> str:
-    return model_version(
-        service.settings, service.models, service.flow, bound(service.settings, task, label_config).task
-    )
+    found = bound(service.settings, task, label_config)
+    check_offered(found, label_config, given_labels(service.settings, service.models, found.task))
+    return model_version(service.settings, service.models, service.flow, found.task)
 
 
 def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:

@@ -9,8 +9,8 @@ down_revision = "0010"
 
 _STATEMENTS = """
 -- Every version of every answer, by the platform's clock; the last one of a key says how things stand. One without
--- annotations withdraws the answer, one without a moment for good. Of what was withdrawn before it came the pre-label is
--- not known.
+-- annotations withdraws the answer, one without a moment for good. Of what was withdrawn before it came the pre-label
+-- is not known.
 CREATE TABLE platform_answers (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key          text NOT NULL,

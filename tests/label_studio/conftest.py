@@ -1,0 +1,52 @@
+"""Starts Label Studio: one server for the tests that share it, others for those that need their own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.label_studio.builders import a_personal_token
+from tests.label_studio.server import LabelStudioServer, label_studio
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs the server."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.label_studio)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """A server for the session that calls loopback addresses; tests make projects of their own."""
+    with label_studio(tmp_path_factory.mktemp("label_studio")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., LabelStudioServer]]:
+    """Starts servers with their own settings, given as environment variables; they end with the test."""
+    with ExitStack() as stack:
+
+        def start(**environment: str) -> LabelStudioServer:
+            folder = tmp_path / f"label_studio_{len(list(tmp_path.iterdir()))}"
+            return stack.enter_context(label_studio(folder, environment=environment))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def personal_token(shared_server: LabelStudioServer) -> str:
+    """The personal access token of the shared server's user, who may have only one."""
+    return a_personal_token(shared_server.url)
+
+
+@pytest.fixture
+def admin(shared_server: LabelStudioServer) -> Iterator[httpx.Client]:
+    """A plain client of the shared server, as its administrator."""
+    with shared_server.client() as client:
+        yield client
