@@ -75,7 +75,12 @@ async def followed(url: str, *texts: str, labelled: int = 3, is_automatic: bool 
         if ids:
             await owe(store, deliveries, [an_outcome(n) for n in ids], task_ids=ids)
         follower = Follower(
-            settings_over(None, url), version=lambda _: VERSION, store=store, connection=connection, server=server
+            settings_over(None, url),
+            version=lambda _: VERSION,
+            given=lambda _: (),
+            store=store,
+            connection=connection,
+            server=server,
         )
         yield Followed(
             studio=studio,
