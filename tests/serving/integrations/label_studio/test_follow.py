@@ -273,13 +273,14 @@ async def test_a_project_that_cannot_be_served_any_more_still_has_its_answers_ta
     async with followed(postgres_url) as project:
         project.studio.annotate(1, (0, 1, "person"))
         await project.poll()
+        before = await project.reviews()
         project.studio.label_config = view('<Image name="i" value="$i"/>', labels_tag("Choices", "c", "x", to="i"))
         project.studio.delete_annotation(1)
 
         with pytest.raises(Exception, match="cannot be pre-labelled"):
             await project.poll()
 
-        assert await project.reviews() == []
+        assert (before, await project.reviews()) == ([("task-1", ["person"])], [])
 
 
 async def test_a_label_studio_that_is_down_moves_no_mark(postgres_url: str) -> None:
