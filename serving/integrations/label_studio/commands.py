@@ -158,7 +158,14 @@ def pull(project: Project, url: Url = None, config: Config = None, as_json: AsJs
     async def work(store: Store) -> dict[str, int]:
         connection = await _connection(store, project, url)
         async with LabelStudio(connection.url, token=connection.token) as server:
-            follower = Follower(settings, version=lambda task: task, store=store, connection=connection, server=server)
+            follower = Follower(
+                settings,
+                version=lambda task: task,
+                given=lambda _: (),
+                store=store,
+                connection=connection,
+                server=server,
+            )
             seen = await follower.pull(await server.project(project))
         return {"tasks": seen, "answers": await PlatformAnswers(store).count(f"label-studio:{connection.id}:")}
 

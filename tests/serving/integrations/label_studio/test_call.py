@@ -30,7 +30,7 @@ def settings(*labels: str) -> Settings:
 
 
 def one(given: Any, config: str = SPANS, *labels: str, task: str = "auto") -> Wanted | Refused:
-    return wanted(given, bound(settings(*labels), task, config), server_url="http://ls:8080/x")
+    return wanted(given, bound(settings(), task, config, given=lambda _: labels), server_url="http://ls:8080/x")
 
 
 def a_wanted(given: Any, config: str = SPANS, *labels: str) -> Wanted:

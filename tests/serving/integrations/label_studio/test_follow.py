@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection
-from pipelines.store.label_studio.deliveries import Deliveries
+from pipelines.store.label_studio.deliveries import Deliveries, Wanted
 from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
@@ -75,7 +75,12 @@ async def followed(url: str, *texts: str, labelled: int = 3, is_automatic: bool 
         if ids:
             await owe(store, deliveries, [an_outcome(n) for n in ids], task_ids=ids)
         follower = Follower(
-            settings_over(None, url), version=lambda _: VERSION, store=store, connection=connection, server=server
+            settings_over(None, url),
+            version=lambda _: VERSION,
+            given=lambda _: (),
+            store=store,
+            connection=connection,
+            server=server,
         )
         yield Followed(
             studio=studio,
@@ -96,6 +101,23 @@ async def test_an_annotation_becomes_a_review_once_however_often_it_is_told_of(p
 
         assert await project.reviews() == [("task-1", ["person"])]
         assert [row.reviewer for row in await project.ask(_COUNTING)] == ["label-studio:1"]
+
+
+async def test_an_answer_stays_with_its_pre_label_when_the_task_has_another_since(postgres_url: str) -> None:
+    async with followed(postgres_url) as project:
+        number = project.studio.annotate(1, (0, 1, "person"))
+        await project.hear("annotations", number)
+        newer = [Wanted(task_id=1, digest="d", item=an_outcome(1).item)]
+        begun = await project.deliveries.begin(
+            newer, version="newer", task="ner", online_run="", new_run="newer", few=0, held_s=0.0
+        )
+        await project.store.save([an_outcome(1)], run_id=begun.run_id, attempt=0)
+        assert [one.version for one in await project.deliveries.of_tasks([1])] == [VERSION, "newer"]
+
+        project.studio.annotate(1, (1, 2, "person"), (2, 3, "person"), number=number)
+        await project.hear("annotations", number)
+
+        assert await project.reviews() == [("task-1", ["person", "person"])]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
