@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import machine
 from benchmarks.label_studio import flood_report
-from benchmarks.label_studio.flood import Flood, Floods, Form, Kill
+from benchmarks.label_studio.flood import FORMS, Flood, Floods, Form, Kill
 from benchmarks.label_studio.stored import Stored
 
 KILL = Kill(at_s=40.0, processes=30, left=0, labelled=60, run_status="running", stored=10, restart_s=20.0)
@@ -37,7 +37,7 @@ def missed(flood: Flood) -> list[str]:
     return [one.what.removeprefix(f"{flood.form}: ") for one in flood_report.judge(flood) if not one.is_met]
 
 
-@pytest.mark.parametrize("form", ["posted", "retrieved"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_flood_that_went_well_meets_every_bar(form: Form) -> None:
     assert missed(a_flood(form)) == []
 
@@ -53,6 +53,9 @@ def test_a_flood_that_went_well_meets_every_bar(form: Form) -> None:
         (a_flood("retrieved", first_answer_s=95.0), "first answer after"),
         (a_flood("retrieved", first_answer_s=None), "first answer after"),
         (a_flood("retrieved", kill=replace(KILL, stored=100)), "stored before the kill"),
+        (a_flood("in part", filled=100), "predictions in the answer"),
+        (a_flood("in part", attempts=1), "attempts of the run"),
+        (a_flood("in part", first_answer_s=95.0), "first answer after"),
         (a_flood(all_stored_s=600.5), "all stored after"),
         (a_flood(all_stored_s=None), "all stored after"),
         (a_flood(found=replace(ALL_ONCE, tasks_by_predictions={0: 1, 1: 99})), "tasks without a prediction"),
