@@ -14,7 +14,8 @@ from tests.label_studio.builders import a_personal_token
 from tests.label_studio.product import Product, a_product
 from tests.label_studio.projects import Studio, a_studio
 from tests.label_studio.relay import Relay, a_relay
-from tests.label_studio.server import LabelStudioServer, label_studio
+from tests.label_studio.server import ENVIRONMENT, LabelStudioServer, label_studio
+from tests.pipelines.formats.readers import Reader, reader_of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +62,14 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The service with the demo models, for all tests; projects of their own keep them apart."""
     with a_product(tmp_path_factory.mktemp("product")) as product:
         yield product
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Iterator[Reader]:
+    """The library of Label Studio's makers, in the version that its server has (sdk.py)."""
+    program = Path(__file__).with_name("sdk.py")
+    with reader_of(ENVIRONMENT / "bin" / "python", program) as reader:
+        yield reader
 
 
 @pytest.fixture

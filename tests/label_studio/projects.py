@@ -40,8 +40,8 @@ CLICKS = (
     f'<RectangleLabels name="box" toName="image" smart="true">{_LABELS}</RectangleLabels></View>'
 )
 SPEECH = (
-    '<View><Labels name="label" toName="audio"><Label value="word"/></Labels><Audio name="audio" value="$audio"/>'
-    '<TextArea name="said" toName="audio" perRegion="true" editable="true"/></View>'
+    '<View><Labels name="label" toName="audio"><Label value="speech"/><Label value="word"/></Labels>'
+    '<Audio name="audio" value="$audio"/><TextArea name="said" toName="audio" perRegion="true" editable="true"/></View>'
 )
 
 
