@@ -53,11 +53,26 @@ class Product:
             [result] = client.post("/v1/prelabel", json={"items": [item]}).raise_for_status().json()["results"]
         return result["annotations"]
 
+    def get(self, path: str, **params: Any) -> Any:
+        """What the service's API says, which is quicker than a command."""
+        with self.client() as client:
+            return client.get(path, params=params).raise_for_status().json()
+
+    def corrections(self, run: str) -> dict[str, Any]:
+        """What reviewers changed in a run's pre-labels."""
+        groups = self.get("/v1/corrections", run=run)["groups"]
+        return groups[0] if groups else {"reviews": 0}
+
+    def queue(self, name: str) -> tuple[int, int]:
+        """How many tasks of a review queue wait, and how many are done."""
+        for one in self.get("/v1/queues")["queues"]:
+            if one["name"] == name:
+                return one["pending"], one["done"]
+        return 0, 0
+
     def cost(self, model: str) -> float:
         """What a model has computed until now, in its own measure."""
-        with self.client() as client:
-            models = client.get("/v1/models").raise_for_status().json()["models"]
-        return next(one["engine"]["cost"] for one in models if one["name"] == model)
+        return next(one["engine"]["cost"] for one in self.get("/v1/models")["models"] if one["name"] == model)
 
 
 @contextmanager
