@@ -106,5 +106,19 @@ def _rle(mask):
     return mask2rle(np.array(mask, dtype=np.uint8))
 
 
-def _picture(path):
-    _page.screenshot(path=path)
+def _tasks(url, project, view):
+    """Show the Data Manager with one of its tabs; the texts of its rows, from the first on."""
+    _page.goto(f"{url}/projects/{project}/data?tab={view}")
+    rows = _page.locator("[class*=row-wrapper]")
+    rows.first.wait_for()
+    _page.wait_for_load_state("networkidle")
+    return rows.all_text_contents()
+
+
+def _picture(path, width, height, left=0):
+    """Save what is seen in a window of some size, from ``left`` on, with 256 colours."""
+    _page.set_viewport_size({"width": width, "height": height})
+    _page.wait_for_timeout(500)  # it says nowhere that it has been painted
+    shot = _page.screenshot(clip={"x": left, "y": 0, "width": width - left, "height": height})
+    Image.open(io.BytesIO(shot)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    _page.set_viewport_size(_SIZE)

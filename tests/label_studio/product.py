@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,13 @@ class Product:
         with self.client() as client:
             [result] = client.post("/v1/prelabel", json={"items": [item]}).raise_for_status().json()["results"]
         return result["annotations"]
+
+    def queue_texts(self, texts: Sequence[str]) -> None:
+        """Label texts that the policy sends to a human."""
+        items = [{"id": f"text {n}", "task": "ner", "text": text} for n, text in enumerate(texts)]
+        with self.client() as client:
+            results = client.post("/v1/prelabel", json={"items": items}).raise_for_status().json()["results"]
+        assert {result["decision"]["route"] for result in results} == {"review"}
 
     def get(self, path: str, **params: Any) -> Any:
         """What the service's API says, which is quicker than a command."""

@@ -1,8 +1,8 @@
 """Judges predictions with the library of Label Studio's makers; runs in Label Studio's environment."""
 
 import numpy as np
-from label_studio_sdk.converter.brush import decode_rle
-from label_studio_sdk.label_interface import LabelInterface
+from label_studio_sdk.converter.brush import decode_rle  # pyright: ignore[reportMissingImports]
+from label_studio_sdk.label_interface import LabelInterface  # pyright: ignore[reportMissingImports]
 
 
 def read(config, predictions):
