@@ -21,6 +21,8 @@ from benchmarks.active_loop import report as active_loop_report
 from benchmarks.decisions import parts as decision_parts
 from benchmarks.drops import registry
 from benchmarks.judgement import Report
+from benchmarks.label_studio import parts as label_studio_parts
+from benchmarks.label_studio.platform import LabelStudioMissing
 from benchmarks.ratios import report, runner, saved
 from benchmarks.ratios.registry import FURTHER, MODULES, chosen
 from benchmarks.ratios.runner import Outcome
@@ -169,6 +171,37 @@ def decisions(
             decision_parts.save(RESULTS / "decisions.json", decision_parts.figures(reports, machine.here()))
     if as_json:
         typer.echo(json.dumps(decision_parts.figures(reports, machine.here()), indent=1, allow_nan=False))
+    else:
+        Console().print(*(one.table for one in reports.values()))
+    raise typer.Exit(0 if all(one.is_met for one in reports.values()) else 1)
+
+
+@app.command("label-studio")
+def label_studio(
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(label_studio_parts.PARTS)}; may be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A few hundred tasks and 30 s of probes; within nine minutes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    save: Annotated[
+        bool, typer.Option(help="Write each result to benchmarks/results/label_studio.json, where others stay.")
+    ] = False,
+) -> None:
+    """Measure the service as the backend of a real Label Studio. Exits with 1 if a bar is missed, 2 without one."""
+    _refuse_unknown(only or (), label_studio_parts.PARTS)
+    reports: dict[label_studio_parts.Part, Report] = {}
+    machines: dict[label_studio_parts.Part, machine.Machine] = {}
+    for part in label_studio_parts.chosen(only or ()):
+        machines[part] = machine.here()
+        try:
+            reports[part] = label_studio_parts.measure(part, quick=quick, progress=partial(typer.echo, err=True))
+        except LabelStudioMissing as err:
+            typer.echo(err, err=True)
+            raise typer.Exit(2) from err
+        if save:
+            label_studio_parts.save(RESULTS / "label_studio.json", label_studio_parts.figures(reports, machines))
+    if as_json:
+        typer.echo(json.dumps(label_studio_parts.figures(reports, machines), indent=1, allow_nan=False))
     else:
         Console().print(*(one.table for one in reports.values()))
     raise typer.Exit(0 if all(one.is_met for one in reports.values()) else 1)

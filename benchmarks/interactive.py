@@ -88,7 +88,7 @@ async def _measured(*, rounds: int, tiny: bool, device: str, progress: Callable[
                     found.differences.extend(_differences(answer, other))
             progress(f"round {number + 1}: {found.first[-1].wait_ms:.0f} ms, then {found.next[-1].wait_ms:.0f} ms")
     finally:
-        await asyncio.gather(kept.engine.close(), control.engine.close())
+        await asyncio.gather(kept.close(), control.close())
     return found
 
 
@@ -97,7 +97,7 @@ class _Asker:
 
     def __init__(self, card: ModelCard, *, tiny: bool) -> None:
         adapter = gpu_workload.build(card, tiny=tiny, precision=card.precision)
-        warm_up(adapter, card)
+        warm_up(adapter, replace(card, num_gpus=0.0))  # one at a time, as the clicks come
         self.engine = Engine(
             adapter, decode=partial(decode, keeps_jpegs=decodes_jpegs(adapter)), limits=card.limits, cpu_threads=2
         )
@@ -116,6 +116,11 @@ class _Asker:
             )
         )
         return answer
+
+    async def close(self) -> None:
+        """Until the threads are gone: the last one frees the network, which must not happen at the process's end."""
+        await self.engine.close()
+        await asyncio.to_thread(self.engine.end)
 
     async def _after(self, read_s: float) -> EngineStats:
         """The engine's figures once it has counted the reading, which it does after it has answered."""

@@ -43,15 +43,34 @@ def started(config: Mapping[str, object]) -> Iterator[Started]:
         port, folder = free_port(), Path(name)
         file = folder / "prelabel.yaml"
         file.write_text(yaml.safe_dump(on_its_own(config, port=port, folder=folder)))
-        command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
-        with (folder / "log").open("w+") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())  # noqa: S603 - our own program
-            try:
-                _wait_until_ready(process, f"http://127.0.0.1:{port}", Path(log.name))
-                yield Started(address=f"http://127.0.0.1:{port}", folder=folder)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=300)
+        process = launched(file, f"http://127.0.0.1:{port}")
+        try:
+            yield Started(address=f"http://127.0.0.1:{port}", folder=folder)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=300)
+
+
+def launched(file: Path, address: str, *, settings: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """``prelabel serve`` with a configuration, once it is ready; it writes ``log`` beside that.
+
+    Args:
+        settings: more environment variables, which all its processes inherit.
+
+    Raises:
+        RuntimeError: it did not become ready; the message holds the end of its log.
+    """
+    command = [str(Path(sys.executable).with_name("prelabel")), "serve", "--config", str(file)]
+    log_file = file.with_name("log")
+    with log_file.open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment() | dict(settings or {}))  # noqa: S603 - our own program
+    try:
+        _wait_until_ready(process, address, log_file)
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=300)
+        raise
+    return process
 
 
 def on_its_own(config: Mapping[str, object], *, port: int, folder: Path) -> dict[str, object]:

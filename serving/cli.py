@@ -22,6 +22,7 @@ from pipelines.store.store import Store
 from serving import corrections_command, demo_command, planting_command
 from serving import settings as configuration
 from serving.drops import commands as drop_commands
+from serving.integrations.cvat.commands import cvat_app
 from serving.integrations.label_studio.commands import label_studio_app
 from serving.policies.commands import policy_app
 from serving.samples import command as sample_command
@@ -36,6 +37,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(drop_commands.runs_app, name="runs")
 app.add_typer(policy_app, name="policy")
 app.add_typer(label_studio_app, name="label-studio")
+app.add_typer(cvat_app, name="cvat")
 app.command()(demo_command.demo)
 app.command()(drop_commands.annotate)
 app.command()(drop_commands.export)

@@ -27,6 +27,7 @@ from serving.call_limit import CallLimit
 from serving.corrections import routes as correction_routes
 from serving.deployed_model import DeployedModel
 from serving.deployments import ReplicaState
+from serving.integrations.cvat.routes import routes as cvat_routes
 from serving.integrations.label_studio.routes import SECRET_PATHS
 from serving.integrations.label_studio.routes import routes as label_studio_routes
 from serving.integrations.x_anylabeling import routes as x_anylabeling_routes
@@ -362,6 +363,7 @@ def make_api(open_service: OpenService, server: ServerSettings, gather_counts: G
     api.include_router(correction_routes, prefix="/v1")
     api.include_router(sample_routes, prefix="/v1")
     api.include_router(label_studio_routes, prefix="/label-studio")
+    api.include_router(cvat_routes, prefix="/cvat/{task}")
     api.include_router(x_anylabeling_routes)
     api.include_router(_metrics)
     return api

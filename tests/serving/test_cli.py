@@ -16,7 +16,7 @@ from serving import cli, demo_command
 run = CliRunner()
 COMMANDS = [
     *("bench", "demo", "serve", "annotate", "export", "runs", "models", "queue"),
-    *("policy", "sample", "corrections", "plant", "key", "doctor", "label-studio"),
+    *("policy", "sample", "corrections", "plant", "key", "doctor", "label-studio", "cvat"),
 ]
 
 

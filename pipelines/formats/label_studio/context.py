@@ -19,8 +19,8 @@ def prompts(binding: Binding, context: Mapping[str, Any] | None, *, size_hw: tup
 
     All key points of one label are one object: those with ``is_positive`` (or without it, as older versions send them)
     lie on it, the others off it. Every rectangle is an object of its own; of a turned one it is the box around it. The
-    labels are those of the project, and where no control can draw one, the only one that can be drawn. What is no point and no rectangle asks for nothing, nor
-    does the context of a text or a recording.
+    labels are those of the project, and where no control can draw one, the only one that can be drawn. What is no point
+    and no rectangle asks for nothing, nor does the context of a text or a recording.
 
     Args:
         size_hw: the image's, where a region does not say it.

@@ -28,6 +28,7 @@ Key = tuple[int, str]  # a task's id, and the digest of what of it is labelled
 # PostgreSQL none of them is to be seen before all are (1.23.2, one slow core).
 _ARRIVES_S = 60.0
 _ARRIVES_S_PER_TASK = 0.1
+_ARRIVES_ON_S = 60.0  # after which of an answer that arrived in part no more comes
 _JUST_S = 30.0  # between Label Studio's look at what it has and its call
 _IN_FLIGHT_S = 30.0  # in which Label Studio may still be storing what was sent by somebody who is gone, or cut off
 
@@ -233,11 +234,19 @@ class Deliveries:
         return found
 
     async def settle(self, keys: Collection[Key], *, version: str, is_there: bool) -> None:
-        """Note whether Label Studio has these; what it has not is owed again."""
+        """Note whether Label Studio has these; what it has not is owed again.
+
+        Unless others of the same large call have arrived just now: Label Studio stores an answer one by one, however
+        long it takes. What it has is to be settled first, and all that is unsure of a call at once.
+        """
         is_unsure = _STATE.in_(("pushing", "promised", "answered"))
         values = {"state": "delivered" if is_there else "open", "held_until": _NOW, "changed_at": _NOW}
         change = update(label_studio_tasks).where(self._these(keys, version), is_unsure).values(values)
         async with database.transaction(self._engine) as connection:
+            if not is_there:
+                named = {"connection_id": self._connection_id, "version": version, "on_s": _ARRIVES_ON_S}
+                await connection.execute(_WAIT_FOR_THE_REST, named)
+                change = change.where((_STATE == "pushing") | (label_studio_tasks.c.held_until <= _NOW))
             await connection.execute(change)
 
     async def give_up(self, keys: Collection[Key], *, version: str) -> None:
@@ -435,6 +444,17 @@ WHERE :these
     AND NOT (state = 'delivered' AND changed_at > :began_at - :just_s * interval '1 second')
     AND (:is_alone OR NOT (state IN ('promised', 'answered') AND held_until > clock_timestamp()))
 RETURNING task_id, digest
+""")
+
+_WAIT_FOR_THE_REST = text("""
+UPDATE label_studio_tasks SET held_until = clock_timestamp() + :on_s * interval '1 second'
+WHERE connection_id = :connection_id AND version = :version
+    AND state IN ('promised', 'answered') AND held_until <= clock_timestamp()
+    AND run_id IN (
+        SELECT arrived.run_id FROM label_studio_tasks AS arrived JOIN runs ON runs.id = arrived.run_id
+        WHERE arrived.connection_id = :connection_id AND arrived.version = :version AND arrived.state = 'delivered'
+            AND arrived.changed_at > clock_timestamp() - :on_s * interval '1 second' AND runs.is_posted
+    )
 """)
 
 _ADOPT = (

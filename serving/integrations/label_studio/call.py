@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,7 @@ from serving.settings import Settings
 AUTO = "auto"
 
 Slot = dict[str, Any] | list[Any]
+Given = Callable[[Task], tuple[str, ...]]  # the labels that pre-labels for a task may have; none where nobody knows
 FAILED: Slot = []  # a slot without "result": Label Studio keeps the others, and asks for this task again
 
 
@@ -63,8 +64,14 @@ class Bound:
     prompts: Prompts
 
 
-def bound(settings: Settings, asked: str, label_config: str, *, is_interactive: bool = False) -> Bound:
+def bound(
+    settings: Settings, asked: str, label_config: str, *, given: Given | None = None, is_interactive: bool = False
+) -> Bound:
     """The task that a path asks for, bound to a labeling config; for somebody who points at an object, segmentation.
+
+    Args:
+        given: which labels the models give (labels.py). Without it that is not looked at, as it need not be to read, or
+            to write what was asked for before.
 
     Raises:
         NotFoundError: no such task is deployed (unknown_task).
@@ -74,7 +81,8 @@ def bound(settings: Settings, asked: str, label_config: str, *, is_interactive: 
     tasks = deployed(settings, asked)
     if is_interactive and tasks == ("detection",) and "segmentation" in settings.tasks:
         tasks = ("detection", "segmentation")
-    return _bound(label_config, tasks, labels_of(settings), is_interactive=is_interactive)
+    labels = () if given is None or is_interactive else tuple((task, given(task)) for task in tasks)
+    return _bound(label_config, tasks, labels, is_interactive=is_interactive)
 
 
 def deployed(settings: Settings, asked: str) -> tuple[Task, ...]:
@@ -90,16 +98,17 @@ def deployed(settings: Settings, asked: str) -> tuple[Task, ...]:
     return tasks
 
 
-def labels_of(settings: Settings) -> tuple[str, ...]:
-    """The labels that pre-labels may have; none where no ontology says so."""
-    return () if settings.ontology is None else tuple(one.name for one in settings.ontology.classes)
-
-
 @lru_cache(maxsize=256)  # the same few projects ask again and again, and twice before every /predict
-def _bound(label_config: str, tasks: tuple[Task, ...], labels: tuple[str, ...], *, is_interactive: bool) -> Bound:
+def _bound(
+    label_config: str,
+    tasks: tuple[Task, ...],
+    labels: tuple[tuple[Task, tuple[str, ...]], ...],
+    *,
+    is_interactive: bool,
+) -> Bound:
     interface = read_interface(label_config)
     task = tasks[0] if len(tasks) == 1 else choose_task(interface, tasks, is_interactive=is_interactive)
-    binding = bind(interface, task, labels=labels)
+    binding = bind(interface, task, labels=dict(labels).get(task, ()))
     return Bound(task=task, binding=binding, prompts=_offered(binding))
 
 

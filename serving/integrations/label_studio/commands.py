@@ -38,7 +38,11 @@ Url = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option(help="A personal access token, or a legacy one; asked for if not given.", show_default=False),
+    typer.Option(
+        envvar="LABEL_STUDIO_TOKEN",
+        help="A personal access token, or a legacy one; asked for if not given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -55,7 +59,8 @@ def connect(
     ] = None,
     token: Token = None,
     api_key: Annotated[
-        str | None, typer.Option(help="An API key of the service, if it has any.", show_default=False)
+        str | None,
+        typer.Option(envvar="PRELABEL_API_KEY", help="An API key of the service, if it has any.", show_default=False),
     ] = None,
     is_automatic: Annotated[
         bool, typer.Option("--automatic/--on-demand", help="Label tasks as they come, or when Label Studio asks.")
@@ -153,7 +158,14 @@ def pull(project: Project, url: Url = None, config: Config = None, as_json: AsJs
     async def work(store: Store) -> dict[str, int]:
         connection = await _connection(store, project, url)
         async with LabelStudio(connection.url, token=connection.token) as server:
-            follower = Follower(settings, version=lambda task: task, store=store, connection=connection, server=server)
+            follower = Follower(
+                settings,
+                version=lambda task: task,
+                given=lambda _: (),
+                store=store,
+                connection=connection,
+                server=server,
+            )
             seen = await follower.pull(await server.project(project))
         return {"tasks": seen, "answers": await PlatformAnswers(store).count(f"label-studio:{connection.id}:")}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.types import Task
 from pipelines.errors import NotFoundError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.store import Store
@@ -12,7 +11,7 @@ from serving.client import AsyncClient
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import bound
 from serving.integrations.label_studio.errors import LabelStudioError
-from serving.integrations.label_studio.labels import missing_labels
+from serving.integrations.label_studio.labels import told_labels
 from serving.settings import Settings
 
 TITLE = "prelabel"
@@ -56,10 +55,13 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
     Raises:
         UnservableError: the project's labeling config fits no model.
         LabelStudioError: Label Studio is not reached, does not take the token, or does not reach the service.
+        PrelabelError: we do not reach the service.
     """
     async with LabelStudio(order.url, token=order.token) as server:
         project = await server.project(order.project_id)
-        found = bound(settings, order.task, project.label_config)
+        async with AsyncClient(order.service_url, api_key=order.api_key) as client:
+            given = await told_labels(settings, client)
+        found = bound(settings, order.task, project.label_config, given=given.__getitem__)
         connections = Connections(store)
         was_connected = await _is_connected(connections, server.url, order.project_id)
         connection, key = await connections.connect(
@@ -88,17 +90,8 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
             task=found.task,
             address=address,
             tasks=project.tasks,
-            missing_labels=missing_labels(found, await _given_labels(order, settings, found.task)),
+            missing_labels=found.binding.missing_labels,
         )
-
-
-async def _given_labels(order: Order, settings: Settings, task: Task) -> tuple[str, ...]:
-    """The labels that the running service gives for a task, as far as they are known."""
-    if settings.ontology is not None:
-        return tuple(one.name for one in settings.ontology.classes)
-    async with AsyncClient(order.service_url, api_key=order.api_key) as client:
-        first = settings.tasks[task][0]
-        return next((model.labels for model in await client.models() if model.name == first), ())
 
 
 async def disconnect(connection: Connection, store: Store) -> bool:

@@ -21,7 +21,7 @@ from serving.integrations.label_studio.call import Refused, bound, wanted
 from serving.integrations.label_studio.connect import USER
 from serving.integrations.label_studio.doctor import Parts, examine
 from serving.integrations.label_studio.errors import LabelStudioError
-from serving.integrations.label_studio.labels import check_offered
+from serving.integrations.label_studio.labels import told_labels
 from serving.integrations.label_studio.media import ConnectionMedia
 from serving.integrations.label_studio.reach import OurBackend
 from serving.integrations.label_studio.records import Project, Task
@@ -57,8 +57,7 @@ async def diagnose(patient: Patient, settings: Settings, store: Store) -> list[F
 
         def unservable(project: Project) -> Sequence[str]:
             try:
-                found = bound(settings, connection.task, project.label_config)
-                check_offered(found, project.label_config, given.get(settings.tasks[found.task][0], ()))
+                bound(settings, connection.task, project.label_config, given=lambda task: given.get(task, ()))
             except UnservableError as err:
                 return err.reasons
             except PrelabelError as err:
@@ -98,11 +97,11 @@ async def _connection(patient: Patient, store: Store) -> Connection:
     )
 
 
-async def _given_labels(patient: Patient, settings: Settings) -> dict[str, tuple[str, ...]]:
-    """By model the labels that the running service gives; none where it does not answer, which is found elsewhere."""
+async def _given_labels(patient: Patient, settings: Settings) -> dict[LabelTask, tuple[str, ...]]:
+    """By task the labels that the running service gives; none where it does not answer, which is found elsewhere."""
     with suppress(PrelabelError):
         async with AsyncClient(patient.service_url, api_key=patient.api_key, attempts=1) as client:
-            return {model.name: model.labels for model in await client.models()}
+            return await told_labels(settings, client)
     return {}
 
 

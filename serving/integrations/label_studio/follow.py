@@ -20,7 +20,7 @@ from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Wante
 from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
-from serving.integrations.label_studio.call import bound, wanted
+from serving.integrations.label_studio.call import Given, bound, wanted
 from serving.integrations.label_studio.records import Annotation, Project, Task
 from serving.settings import Settings
 
@@ -43,12 +43,13 @@ class Follower:
         settings: Settings,
         *,
         version: Callable[[LabelTask], str],
+        given: Given,
         store: Store,
         connection: Connection,
         server: LabelStudio,
     ) -> None:
-        """``version`` says what labels a task's items now (version.py)."""
-        self._settings, self._version, self._server = settings, version, server
+        """``version`` says what labels a task's items now (version.py), ``given`` by which labels (labels.py)."""
+        self._settings, self._version, self._given, self._server = settings, version, given, server
         self._connection, self._connections = connection, Connections(store)
         self._deliveries, self._answers = Deliveries(store, connection.id), PlatformAnswers(store)
 
@@ -110,7 +111,7 @@ class Follower:
         """Let a run label what of these has no pre-label of this version, unless the project does not want it."""
         if not self._connection.is_automatic:
             return
-        found = bound(self._settings, self._connection.task, project.label_config)
+        found = bound(self._settings, self._connection.task, project.label_config, given=self._given)
         version = self._version(found.task)
         given = (
             wanted({"id": task.id, "data": task.data}, found, server_url=self._connection.url)
@@ -162,7 +163,7 @@ class Follower:
         if annotation.was_cancelled:
             await self._answers.withdraw(key, updated_at=annotation.updated_at)
             return
-        shown = await self._shown(annotation)
+        shown = await self._shown(key, annotation)
         if shown is None:
             return
         try:
@@ -172,9 +173,14 @@ class Follower:
         except PrelabelError as err:  # what cannot be read now cannot be read later
             logger.warning("annotation %s of %s is left out: %s", annotation.id, self._connection.name, err.message)
 
-    async def _shown(self, annotation: Annotation) -> Delivered | None:
-        """The pre-label that an answer is about: the one that it began with, else the last one of its task."""
+    async def _shown(self, key: str, annotation: Annotation) -> Delivered | None:
+        """The pre-label that an answer is about: for ever the same, and at first the one that it began with, else the
+        last one of its task.
+        """
         found = await self._deliveries.of_tasks([annotation.task])
+        known = (await self._answers.known([key])).get(key)
+        if known is not None and known.run_id is not None:
+            return next((one for one in found if (one.run_id, one.item_id) == (known.run_id, known.item_id)), None)
         if len(found) > 1 and annotation.parent_prediction is not None:
             predictions = await self._server.predictions(annotation.task)
             versions = {one.model_version for one in predictions if one.id == annotation.parent_prediction}
@@ -197,7 +203,7 @@ class Follower:
             annotations=read_annotations(
                 found.binding, annotation.result, text=labelled.item.text, pre_label=result(labelled)
             ),
-            was_shown=not labelled.decision.is_blind and shown.is_there,
+            was_shown=not labelled.decision.is_blind,  # what has not left by now may have been there before
             created_at=annotation.created_at,
             updated_at=annotation.updated_at,
             seconds=annotation.lead_time_s,

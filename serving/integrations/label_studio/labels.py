@@ -1,37 +1,35 @@
-"""Compares the labels that the models give with those that a project offers."""
+"""Says which labels the models give, as far as that is known."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from models.errors import ModelError
 from models.types import Task
-from pipelines.formats.label_studio.binding import bind
-from pipelines.formats.label_studio.interface import read_interface
 from pipelines.prelabel import Models
-from serving.integrations.label_studio.call import Bound
+from serving.client import AsyncClient
 from serving.settings import Settings
 
 
 def given_labels(settings: Settings, models: Models, task: Task) -> tuple[str, ...]:
     """The labels that pre-labels for a task may have; none where nobody knows."""
     if settings.ontology is not None:
-        return tuple(one.name for one in settings.ontology.classes)
+        return _classes(settings)
     try:
         return models.use_of(settings.tasks[task][0]).labels  # those after it say more about what it has found
     except ModelError:  # it has never run here
         return ()
 
 
-def check_offered(found: Bound, label_config: str, given: tuple[str, ...]) -> None:
-    """Make sure that a project offers at least one of the labels.
+async def told_labels(settings: Settings, client: AsyncClient) -> dict[Task, tuple[str, ...]]:
+    """The same, task by task, from a service that runs.
 
     Raises:
-        UnservableError: it offers none, so that every prediction would be empty.
+        PrelabelError: it does not answer, or does not admit us.
     """
-    bind(read_interface(label_config), found.task, labels=given)
+    if settings.ontology is not None:
+        return dict.fromkeys(settings.tasks, _classes(settings))
+    by_model = {model.name: model.labels for model in await client.models()}
+    return {task: by_model.get(chain[0], ()) for task, chain in settings.tasks.items()}
 
 
-def missing_labels(found: Bound, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Of the labels that are given those that a project does not offer: what bears them is not shown there."""
-    return replace(found.binding, labels=given).missing_labels
+def _classes(settings: Settings) -> tuple[str, ...]:
+    return () if settings.ontology is None else tuple(one.name for one in settings.ontology.classes)

@@ -20,6 +20,7 @@ from serving.settings import Settings
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 500  # Label Studio writes so many at a time, too (PREDICTION_IMPORT_BATCH_SIZE)
+_LOOKED_UP_AT_A_TIME = 100_000  # more than an answer holds; Label Studio is asked for 250 at a time
 
 
 class Pusher:
@@ -35,10 +36,12 @@ class Pusher:
     async def look_up(self) -> None:
         """Find out what has arrived of that which may have.
 
+        All of an answer is looked at before any of it is taken for lost: Label Studio stores it in an order of its own.
+
         Raises:
             PrelabelError: Label Studio does not say.
         """
-        while unsure := await self._deliveries.unsure(limit=_AT_A_TIME):
+        while unsure := await self._deliveries.unsure(limit=_LOOKED_UP_AT_A_TIME):
             for version, keys in unsure.items():
                 there = await self._server.predicted_tasks(
                     self._connection.project_id, [task_id for task_id, _ in keys], version

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -23,10 +24,10 @@ from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.events import Events
 from serving.integrations.label_studio import predict as answers
 from serving.integrations.label_studio.body import TasksRoute
-from serving.integrations.label_studio.call import FAILED, PredictBody, SetupBody, bound, deployed
+from serving.integrations.label_studio.call import FAILED, Given, PredictBody, SetupBody, bound, deployed
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.hints import hint_of
-from serving.integrations.label_studio.labels import check_offered, given_labels
+from serving.integrations.label_studio.labels import given_labels
 from serving.integrations.label_studio.predict import Answer, Call, Connected, call_of
 from serving.integrations.label_studio.version import model_version
 from serving.service import Service
@@ -148,7 +149,7 @@ async def train() -> dict[str, str]:
 async def validate(task: _Task, body: AnyBody, service: ServiceOf) -> dict[str, str]:
     """Whether a labeling config can be served; an error says what is missing."""
     config = (body.model_extra or {}).get("config")
-    bound(service.settings, task, config if isinstance(config, str) else "")
+    bound(service.settings, task, config if isinstance(config, str) else "", given=_given(service))
     return {"status": "ok"}
 
 
@@ -168,14 +169,18 @@ async def nothing_to_do() -> dict[str, str]:
     return {"status": "ok"}
 
 
+def _given(service: Service) -> Given:
+    return partial(given_labels, service.settings, service.models)
+
+
 def _version(service: Service, task: str, label_config: str) -> str:
-    found = bound(service.settings, task, label_config)
-    check_offered(found, label_config, given_labels(service.settings, service.models, found.task))
+    found = bound(service.settings, task, label_config, given=_given(service))
     return model_version(service.settings, service.models, service.flow, found.task)
 
 
 def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
-    found = bound(service.settings, task, body.label_config or "", is_interactive=body.context is not None)
+    is_interactive = body.context is not None
+    found = bound(service.settings, task, body.label_config or "", given=_given(service), is_interactive=is_interactive)
     answer_s = service.settings.label_studio.answer_s
     return call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
 

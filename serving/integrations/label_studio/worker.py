@@ -22,6 +22,7 @@ from pipelines.store.label_studio.events import Event, Events
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.follow import Follower
+from serving.integrations.label_studio.labels import given_labels
 from serving.integrations.label_studio.push import Pusher
 from serving.integrations.label_studio.records import Project
 from serving.integrations.label_studio.version import model_version
@@ -110,6 +111,7 @@ class LabelStudioWorker:
         follower = Follower(
             self._settings,
             version=partial(model_version, self._settings, self._models, self._flow),
+            given=partial(given_labels, self._settings, self._models),
             store=self._store,
             connection=connection,
             server=server,

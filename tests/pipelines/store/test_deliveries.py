@@ -193,6 +193,58 @@ async def test_a_promise_that_is_long_past_is_to_be_looked_up(postgres_url: str,
         assert (before, await deliveries.unsure(limit=10)) == ({}, {VERSION: [(1, "d"), (2, "d")]})
 
 
+async def promised(store: Store, deliveries: Deliveries, wanted: list[Wanted], *, few: int = 0) -> None:
+    """As long after an answer that may have arrived."""
+    begun = await begin(store, deliveries, wanted, few=few)
+    await label(store, begun, wanted)
+    await deliveries.promise(keys_of(wanted), version=VERSION, began_at=begun.at, is_alone=False)
+    await go_by(store, "1 hour")
+
+
+async def go_by(store: Store, interval: str) -> None:
+    async with database.transaction(store.engine) as db:
+        for change in (
+            "UPDATE label_studio_tasks SET held_until = held_until - CAST(:by AS interval)",
+            "UPDATE label_studio_tasks SET changed_at = changed_at - CAST(:by AS interval)",
+        ):
+            await db.execute(text(change), {"by": interval})
+
+
+async def test_an_answer_that_arrives_bit_by_bit_is_not_lost_while_it_does(postgres_url: str) -> None:
+    async with connected(postgres_url) as (store, _, deliveries):
+        await promised(store, deliveries, texts(1, 2, 3))
+
+        await deliveries.settle({(3, "d")}, version=VERSION, is_there=True)
+        await deliveries.settle({(1, "d"), (2, "d")}, version=VERSION, is_there=False)
+        held = await deliveries.unsure(limit=10), await deliveries.counts()
+        await go_by(store, "61 seconds")
+        later = await deliveries.unsure(limit=10)
+        await deliveries.settle({(1, "d"), (2, "d")}, version=VERSION, is_there=False)
+
+        assert held == ({}, {"promised": 2, "delivered": 1})
+        assert later == {VERSION: [(1, "d"), (2, "d")]}
+        assert await deliveries.counts() == {"open": 2, "delivered": 1}
+
+
+async def test_an_answer_of_which_nothing_arrives_is_lost(postgres_url: str) -> None:
+    async with connected(postgres_url) as (store, _, deliveries):
+        await promised(store, deliveries, texts(1, 2, 3))
+
+        await deliveries.settle({(1, "d"), (2, "d"), (3, "d")}, version=VERSION, is_there=False)
+
+        assert await deliveries.counts() == {"open": 3}
+
+
+async def test_what_arrives_of_small_calls_holds_nothing_back_of_others(postgres_url: str) -> None:
+    async with connected(postgres_url) as (store, _, deliveries):
+        await promised(store, deliveries, texts(1, 2, 3), few=3)
+
+        await deliveries.settle({(3, "d")}, version=VERSION, is_there=True)
+        await deliveries.settle({(1, "d"), (2, "d")}, version=VERSION, is_there=False)
+
+        assert await deliveries.counts() == {"open": 2, "delivered": 1}
+
+
 async def test_what_has_failed_is_finished_and_begins_anew_when_it_is_asked_for(postgres_url: str) -> None:
     async with connected(postgres_url) as (store, _, deliveries):
         wanted = texts(1, 2)

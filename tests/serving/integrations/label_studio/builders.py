@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,11 +15,14 @@ import numpy as np
 from PIL import Image
 
 from models.card import ModelCard
+from models.errors import ModelError
 from models.geometry import encode_mask
 from models.types import Annotation, Box, Content, Mask, Prediction, Priority, TextSpan, TimeSpan
+from pipelines.fetch import FetchPolicy
 from pipelines.policy import ThresholdPolicy
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.store import Store
+from pipelines.types import ModelUse
 from serving.deployments import ReplicaState
 from serving.settings import Settings
 from tests.serving.builders import ObedientModels, settings_with
@@ -36,11 +40,13 @@ _CARDS = (
 class PlayedModels(ObedientModels):
     """Finds in an image a Car, or what is pointed at; in a text a PER, its first word; in a recording what A says.
 
-    Texts that tell ObedientModels what to do are done so. While it ``hangs`` nothing is found.
+    Texts that tell ObedientModels what to do are done so, and "odd" has a score that is no number. While it ``hangs``
+    nothing is found.
     """
 
     def __init__(self, *, hangs: bool = False) -> None:
         super().__init__()
+        self.has_run = True
         self._is_free = asyncio.Event()
         if not hangs:
             self._is_free.set()
@@ -63,6 +69,11 @@ class PlayedModels(ObedientModels):
             return await super().predict(model, content, priority=priority, deadline_s=deadline_s)
         return _person(content.data.decode())
 
+    def use_of(self, model: str) -> ModelUse:
+        if not self.has_run:
+            raise ModelError("model_stopped", "told never to have run")
+        return super().use_of(model)
+
     async def states(self) -> dict[str, ReplicaState]:
         problem = None if self.is_up else "told to be down"
         return {card.name: ReplicaState(use=self.use_of(card.name), engine=None, problem=problem) for card in _CARDS}
@@ -72,7 +83,8 @@ def _person(text: str) -> Prediction:
     first = text.split(" ")[0]
     if not first:
         return Prediction(signals={"no_miss": 0.9})
-    span = Annotation(id="0", label="PER", geometry=TextSpan(start=0, end=len(first)), score=0.9, text=first)
+    score = math.nan if text == "odd" else 0.9
+    span = Annotation(id="0", label="PER", geometry=TextSpan(start=0, end=len(first)), score=score, text=first)
     return Prediction(annotations=(span,), signals={"min_score": 0.9})
 
 
@@ -99,6 +111,7 @@ def settings_of_all(store_url: str, **server: object) -> Settings:
     return settings_with(store_url, **server).model_copy(
         update={
             "models": _CARDS,
+            "fetch": FetchPolicy(only_allowed_hosts=True),  # the recorded calls name strangers
             "tasks": {
                 "detection": ("detector",),
                 "segmentation": ("detector", "segmenter"),

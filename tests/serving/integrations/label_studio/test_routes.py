@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.deliveries import Deliveries
 from pipelines.store.label_studio.events import Events
 from pipelines.store.store import Store
+from pipelines.types import ModelUse
 from tests.serving.builders import ObedientModels, a_client
 from tests.serving.runs.builders import CUT_OFF, settings_over, working
 
@@ -135,7 +140,7 @@ async def test_a_project_that_is_not_connected_under_a_key_is_not_served(client:
 async def test_many_tasks_become_a_run_and_the_answer_has_what_is_ready_in_time(postgres_url: str) -> None:
     settings = settings_over(None, postgres_url)
     hasty = settings.model_copy(
-        update={"label_studio": settings.label_studio.model_copy(update={"answer_s": 3.0, "margin_s": 0.0})}
+        update={"label_studio": settings.label_studio.model_copy(update={"answer_s": 2.0, "margin_s": 0.0})}
     )
     given = tasks("wait", *(f"0.{n + 10}" for n in range(40)))
     models = ObedientModels()
@@ -211,3 +216,38 @@ async def test_the_other_calls_are_answered(client: httpx.AsyncClient) -> None:
     good = await client.post("/label-studio/ner/validate", json={"config": CONFIG})
     bad = await client.post("/label-studio/ner/validate", json={"config": IMAGES})
     assert (good.status_code, bad.status_code) == (200, 400)
+
+
+class KnownLabels(ObedientModels):
+    """A tagger that says which labels it gives."""
+
+    def __init__(self, *labels: str) -> None:
+        super().__init__()
+        self._labels = labels
+
+    def use_of(self, model: str) -> ModelUse:
+        return replace(super().use_of(model), labels=self._labels)
+
+
+async def test_a_project_that_offers_none_of_the_models_labels_is_told_so(postgres_url: str) -> None:
+    async with a_client(settings_over(None, postgres_url), KnownLabels("town", "date")) as client:
+        told = await client.post("/label-studio/ner/setup", json={"schema": CONFIG})
+
+        assert (told.status_code, told.json()["error"]["code"]) == (400, "unservable_config")
+        assert "the model gives 'town', 'date'" in told.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("labels", "wanted"), [(("person",), []), (("person", "town"), ["person"])])
+async def test_only_labels_that_a_project_offers_are_asked_for(
+    postgres_url: str, labels: tuple[str, ...], wanted: list[str]
+) -> None:
+    async with (
+        a_client(settings_over(None, postgres_url), KnownLabels(*labels)) as client,
+        connected(postgres_url) as (store, _, key),
+    ):
+        answer = await predict(client, tasks("0.9"), key=key)
+
+        async with database.reading(store.engine) as db:
+            asked = (await db.execute(text("SELECT prompts ->> 'labels' FROM items"))).scalar_one()
+        assert json.loads(asked) == wanted
+        assert len(answer.json()["results"][0]["result"]) == 1

@@ -1,0 +1,1 @@
+"""Measures the service as the ML backend of a real Label Studio."""
