@@ -116,9 +116,9 @@ def _tasks(url, project, view):
 
 
 def _picture(path, width, height, left=0):
-    """Save what is seen in a window of some size, from ``left`` on, with 256 colours."""
+    """Save what is seen in a window of some size, from ``left`` on."""
     _page.set_viewport_size({"width": width, "height": height})
     _page.wait_for_timeout(500)  # it says nowhere that it has been painted
     shot = _page.screenshot(clip={"x": left, "y": 0, "width": width - left, "height": height})
-    Image.open(io.BytesIO(shot)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(io.BytesIO(shot)).convert("RGB").save(path, optimize=True)
     _page.set_viewport_size(_SIZE)

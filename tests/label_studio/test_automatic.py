@@ -95,3 +95,19 @@ def test_what_label_studio_asks_for_while_it_is_being_labelled_is_stored_once(
     eventually(lambda: predicted(project), until=lambda found: set(found) == set(ids))
     eventually(lambda: looks(project.product, project))
     assert predicted(project) == Counter(ids)
+
+
+def test_tasks_that_are_deleted_and_imported_again_are_labelled_again(
+    studio: Callable[..., Studio], admin: httpx.Client
+) -> None:
+    project = studio(TEXTS, title="again")
+    project.connect()
+    given = texts(3, of="Kledoford")
+    ids = some_tasks(admin, project.id, given)
+    eventually(lambda: predicted(project), until=lambda found: found == Counter(ids))
+
+    admin.delete(f"/api/projects/{project.id}/tasks/").raise_for_status()
+    again = some_tasks(admin, project.id, given)
+
+    assert again == ids  # Label Studio over SQLite gives the same numbers again
+    eventually(lambda: predicted(project), until=lambda found: found == Counter(again), limit_s=60.0)

@@ -53,10 +53,16 @@ def test_a_run_is_put_into_a_project_once_and_its_answers_come_back(
     assert (second["made"], second["there"], second["left_out"]) == (0, len(NAMES), {})
     tasks = {task["data"]["prelabel_item"]: task for task in project.tasks()}
     assert set(tasks) == {f"{run}/{name}" for name in NAMES}
+    for name in NAMES:  # which the run knows by their addresses
+        assert tasks[f"{run}/{name}"]["data"]["text"] == (drop / name).read_text()
     stored = project.predictions()
     predictions = {one["task"]: one for one in stored}
     assert len(stored) == len(predictions)
     assert sorted(predictions) == sorted(task["id"] for task in tasks.values())
+    spans = [(one["task"], region["value"]) for one in stored for region in one["result"]]
+    texts = {task["id"]: task["data"]["text"] for task in tasks.values()}
+    assert all(texts[task][value["start"] : value["end"]] == value["text"] for task, value in spans)
+    assert len(spans) > len(NAMES)
     assert all(0 <= task["data"]["uncertainty"] <= 1 for task in tasks.values())
 
     own = tasks[f"{run}/easy_04.txt"]["id"]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from serving.demo import DROP
 from tests.label_studio import browser as browsers
+from tests.label_studio import pictures
 from tests.label_studio.product import Product
 from tests.label_studio.projects import BOXES, MASKS, TEXTS, Studio, eventually
 from tests.label_studio.server import LabelStudioServer
@@ -24,15 +24,15 @@ from tests.pipelines.formats.readers import Reader
 pytestmark = pytest.mark.skipif(browsers.PROGRAM is None, reason="there is no Chromium on this machine")
 
 TEXT = (
-    "\U0001f600 Denndine Thalvsen has worked for Waxmann Holdings since 2029-04-05. The temporary hospital near Nelvovia "
-    "belongs to the University of Cokholm. Both Paulo Jalxwell and the nurse Q. Brenxman came to Dougton on Thursday, "
-    "24 March."
+    "\U0001f600 Denndine Thalvsen has worked for Waxmann Holdings since 2029-04-05. The temporary hospital near "
+    "Nelvovia belongs to the University of Cokholm. Both Paulo Jalxwell and the nurse Q. Brenxman came to Dougton on "
+    "Thursday, 24 March."
 )
 SPANS = [
     *("Denndine Thalvsen", "Waxmann Holdings", "2029-04-05", "Nelvovia", "University of Cokholm"),
     *("Paulo Jalxwell", "Q. Brenxman", "Dougton", "Thursday, 24 March"),
 ]
-PICTURE = DROP / "detection" / "easy_06.jpg"
+PICTURE = DROP / "detection" / "easy_04.jpg"
 UNSURE = [(DROP / "ner" / f"hard_0{n}.txt").read_text() for n in range(6)]
 _TINTED = 12  # of 255, in some channel; the picture as it is drawn differs by less
 _MARGIN = 0.02
@@ -70,12 +70,16 @@ def grid() -> np.ndarray:
 
 
 def tinted(browser: Reader, points: np.ndarray) -> np.ndarray:
-    """(n,) bool: where the picture is seen in another colour than its own."""
-    own = Image.open(PICTURE).convert("RGB")
-    width, height = own.size
-    shown = np.array(browser.ask(action="colour", points=points.tolist()))
-    plain = np.array([own.getpixel((int(x * (width - 1)), int(y * (height - 1)))) for x, y in points])
-    return np.abs(shown.astype(int) - plain).max(axis=1) > _TINTED
+    """(n,) bool: where the picture is seen in another colour than it has there or right beside."""
+    shown = np.array(browser.ask(action="colour", points=points.tolist()), int)
+    plain = np.asarray(pictures.seen(PICTURE), int)
+    height, width = plain.shape[:2]
+    differences = list[int]()
+    for (x, y), colour in zip(points, shown, strict=True):
+        column, row = int(x * (width - 1)), int(y * (height - 1))
+        beside = plain[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].reshape(-1, 3)
+        differences.append(int(np.abs(beside - colour).max(axis=1).min()))
+    return np.array(differences) > _TINTED
 
 
 def test_a_text_shows_its_spans_and_what_is_submitted_is_a_correction(
@@ -109,7 +113,7 @@ def test_boxes_are_seen_around_their_objects(
     seen = tinted(browser, points)
     picture("boxes", left=_LEFT_PX)
 
-    size = np.tile(Image.open(PICTURE).size, 2)
+    size = np.tile(pictures.seen(PICTURE).size, 2)
     boxes = [np.array(one["geometry"]["xyxy"]) / size for one in product.pre_label("detection", PICTURE.read_bytes())]
     inside = np.any(
         [((points > box[:2] + _MARGIN) & (points < box[2:] - _MARGIN)).all(axis=1) for box in boxes], axis=0
@@ -170,12 +174,10 @@ def test_the_data_manager_shows_a_mirrored_queue_by_its_priority(
     rows = browser.ask(action="tasks", url=project.server.url, project=project.id, view=made["id"])
     picture("data_manager", height=620)
 
-    texts = {task["data"]["text"]: float(task["data"]["priority"]) for task in project.tasks()}
-    shown = [next((priority for text, priority in texts.items() if text[:40] in row), None) for row in rows]
-    found = [priority for priority in shown if priority is not None]
-    print(rows[:3])
-    assert len(found) >= 3
-    assert found == sorted(found, reverse=True)
+    ranked = sorted((float(task["data"]["priority"]) for task in project.tasks()), reverse=True)
+    shown = [row for row in rows if "below 0." in row]
+    assert len(shown) >= 5
+    assert all(str(priority) in row for priority, row in zip(ranked, shown, strict=False))
 
 
 def named(column: dict[str, str]) -> str:
