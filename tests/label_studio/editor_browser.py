@@ -83,16 +83,16 @@ def _submit():
         _page.get_by_role("button", name="Submit").click()
 
 
-def _colour(points):
+def _colour(points, of="canvas"):
     """What colour is seen at some points of the image, given in fractions: the picture and the regions on it."""
-    shot = _page.screenshot(clip=_canvas())
+    shot = _page.screenshot(clip=_canvas(of))
     image = Image.open(io.BytesIO(shot)).convert("RGB")
     return [image.getpixel((int(x * (image.width - 1)), int(y * (image.height - 1)))) for x, y in points]
 
 
-def _canvas():
+def _canvas(of="canvas"):
     """Where the picture is seen, when it is painted: twice the same size, with a while between."""
-    canvas = _page.locator("canvas").first
+    canvas = _page.locator(of).first
     canvas.wait_for()
     _page.wait_for_load_state("networkidle")
     before, now = None, canvas.bounding_box()

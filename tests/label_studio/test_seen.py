@@ -37,6 +37,7 @@ UNSURE = [(DROP / "ner" / f"hard_0{n}.txt").read_text() for n in range(6)]
 _TINTED = 12  # of 255, in some channel; the picture as it is drawn differs by less
 _MARGIN = 0.02
 _COLUMNS = ("priority", "uncertainty", "reason", "text")
+_PICTURE = ".konvajs-content canvas"  # of one that is seen as a whole
 _LEFT_PX = 240  # of the Data Manager's own list, beside the editor
 
 
@@ -71,7 +72,7 @@ def grid() -> np.ndarray:
 
 def tinted(browser: Reader, points: np.ndarray) -> np.ndarray:
     """(n,) bool: where the picture is seen in another colour than it has there or right beside."""
-    shown = np.array(browser.ask(action="colour", points=points.tolist()), int)
+    shown = np.array(browser.ask(action="colour", points=points.tolist(), of=_PICTURE), int)
     plain = np.asarray(pictures.seen(PICTURE), int)
     height, width = plain.shape[:2]
     differences = list[int]()
@@ -91,7 +92,7 @@ def test_a_text_shows_its_spans_and_what_is_submitted_is_a_correction(
 
     opened(browser, project, ".htx-highlight")
     shown = browser.ask(action="highlighted", count=len(SPANS))
-    picture("texts", height=560, left=_LEFT_PX)
+    picture("texts", height=520, left=_LEFT_PX)
     browser.ask(action="submit")
 
     assert shown == SPANS
@@ -111,7 +112,7 @@ def test_boxes_are_seen_around_their_objects(
     opened(browser, project, "canvas")
     points = grid()
     seen = tinted(browser, points)
-    picture("boxes", left=_LEFT_PX)
+    picture("boxes", height=780, left=_LEFT_PX)
 
     size = np.tile(pictures.seen(PICTURE).size, 2)
     boxes = [np.array(one["geometry"]["xyxy"]) / size for one in product.pre_label("detection", PICTURE.read_bytes())]
@@ -121,10 +122,9 @@ def test_boxes_are_seen_around_their_objects(
     around = np.any(
         [((points > box[:2] - _MARGIN) & (points < box[2:] + _MARGIN)).all(axis=1) for box in boxes], axis=0
     )
-    print(len(boxes), seen[inside].mean(), seen[~around].mean(), inside.sum())
     assert len(boxes) == 4
-    assert seen[inside].mean() > 0.9
-    assert seen[~around].mean() < 0.02
+    assert seen[inside].mean() > 0.95
+    assert seen[~around].mean() < 0.01
 
 
 def test_masks_are_seen_on_their_objects(
@@ -137,7 +137,7 @@ def test_masks_are_seen_on_their_objects(
     task = opened(browser, project, "canvas")
     points = grid()
     seen = tinted(browser, points)
-    picture("mask", left=_LEFT_PX)
+    picture("mask", height=780, left=_LEFT_PX)
 
     [drawn] = sdk.ask(config=MASKS, predictions=project.predictions(task))["masks"]
     whole = np.any([mask(told) for told in drawn], axis=0)
@@ -148,10 +148,9 @@ def test_masks_are_seen_on_their_objects(
         near = whole[max(0, row - 4) : row + 5, max(0, column - 4) : column + 5]
         inside.append(bool(near.all()))
         outside.append(not near.any())
-    print(len(drawn), seen[inside].mean(), seen[outside].mean(), sum(inside))
     assert len(drawn) == 4
-    assert seen[inside].mean() > 0.9
-    assert seen[outside].mean() < 0.02
+    assert seen[inside].mean() > 0.95
+    assert seen[outside].mean() < 0.03  # the model draws some specks, too small to be counted as near
 
 
 def test_the_data_manager_shows_a_mirrored_queue_by_its_priority(
@@ -172,7 +171,7 @@ def test_the_data_manager_shows_a_mirrored_queue_by_its_priority(
     made = project.admin.post("/api/dm/views/", json={"project": project.id, "data": view}).raise_for_status().json()
 
     rows = browser.ask(action="tasks", url=project.server.url, project=project.id, view=made["id"])
-    picture("data_manager", height=620)
+    picture("data_manager", width=1080, height=620)
 
     ranked = sorted((float(task["data"]["priority"]) for task in project.tasks()), reverse=True)
     shown = [row for row in rows if "below 0." in row]
