@@ -79,10 +79,10 @@ async def _pages(store: Store, run_id: str, fetcher: Fetches) -> AsyncGenerator[
 
 async def _exported(outcome: Outcome, fetcher: Fetches) -> Exported:
     found = result(outcome)
-    return Exported(result=found, item=outcome.item, text=await _text(outcome.item, found, fetcher))
+    return Exported(result=found, item=outcome.item, text=await text_of(outcome.item, found, fetcher))
 
 
-async def _text(item: Item, found: Result, fetcher: Fetches) -> str | None:
+async def text_of(item: Item, found: Result, fetcher: Fetches) -> str | None:
     """A text as the model saw it: what the store holds, or what is still to be found at its address."""
     if item.media != "text" or item.text is not None or found.provenance is None:
         return item.text

@@ -83,16 +83,16 @@ def _submit():
         _page.get_by_role("button", name="Submit").click()
 
 
-def _colour(points):
+def _colour(points, of="canvas"):
     """What colour is seen at some points of the image, given in fractions: the picture and the regions on it."""
-    shot = _page.screenshot(clip=_canvas())
+    shot = _page.screenshot(clip=_canvas(of))
     image = Image.open(io.BytesIO(shot)).convert("RGB")
     return [image.getpixel((int(x * (image.width - 1)), int(y * (image.height - 1)))) for x, y in points]
 
 
-def _canvas():
+def _canvas(of="canvas"):
     """Where the picture is seen, when it is painted: twice the same size, with a while between."""
-    canvas = _page.locator("canvas").first
+    canvas = _page.locator(of).first
     canvas.wait_for()
     _page.wait_for_load_state("networkidle")
     before, now = None, canvas.bounding_box()
@@ -106,5 +106,19 @@ def _rle(mask):
     return mask2rle(np.array(mask, dtype=np.uint8))
 
 
-def _picture(path):
-    _page.screenshot(path=path)
+def _tasks(url, project, view):
+    """Show the Data Manager with one of its tabs; the texts of its rows, from the first on."""
+    _page.goto(f"{url}/projects/{project}/data?tab={view}")
+    rows = _page.locator("[class*=row-wrapper]")
+    rows.first.wait_for()
+    _page.wait_for_load_state("networkidle")
+    return rows.all_text_contents()
+
+
+def _picture(path, width, height, left=0):
+    """Save what is seen in a window of some size, from ``left`` on."""
+    _page.set_viewport_size({"width": width, "height": height})
+    _page.wait_for_timeout(500)  # it says nowhere that it has been painted
+    shot = _page.screenshot(clip={"x": left, "y": 0, "width": width - left, "height": height})
+    Image.open(io.BytesIO(shot)).convert("RGB").save(path, optimize=True)
+    _page.set_viewport_size(_SIZE)

@@ -304,6 +304,8 @@ async def test_predictions_of_another_version_than_ours(healthy: Case) -> None:
     [
         ("/data/local-files/?d=a.jpg", "fetch_failed", "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"),
         ("/data/upload/1/a.jpg", "fetch_failed", "with a token of one"),
+        ("/data/upload/1/a.jpg", "unreachable", "still in the media folder"),
+        ("/data/upload/1/a.jpg", "not_found", "see whether it is still there"),
         ("http://10.0.0.7/a.jpg", "blocked_url", "fetch.allowed_hosts"),
         ("https://images.example/a.jpg", "fetch_failed", "credentials"),
         ("https://images.example/a.jpg", "unreachable", "this machine reaches it"),

@@ -289,6 +289,19 @@ class Deliveries:
         async with database.reading(self._engine) as connection:
             return {(row.task_id, row.digest) for row in await connection.execute(query)}
 
+    async def delivered(self, keys: Collection[Key], *, version: str) -> set[Key]:
+        """Which of these Label Studio has had."""
+        query = select(label_studio_tasks.c.task_id, label_studio_tasks.c.digest)
+        query = query.where(self._these(keys, version), _STATE == "delivered")
+        async with database.reading(self._engine) as connection:
+            return {(row.task_id, row.digest) for row in await connection.execute(query)}
+
+    async def owe_again(self, keys: Collection[Key], *, version: str) -> None:
+        """Note that Label Studio has none of these any more, of which it had every one."""
+        change = update(label_studio_tasks).where(self._these(keys, version), _STATE == "delivered")
+        async with database.transaction(self._engine) as connection:
+            await connection.execute(change.values(state="open", held_until=_NOW, changed_at=_NOW))
+
     async def counts(self) -> dict[str, int]:
         """How many predictions are in which state."""
         query = select(_STATE, func.count()).where(self._ours).group_by(_STATE)

@@ -205,7 +205,9 @@ def _media_advice(err: ItemError, task: Task) -> str:
             "set LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT where Label "
             "Studio runs, and add the folder in Settings → Cloud Storage"
         )
-    if "/data/upload/" in addresses and err.code != "not_found":
+    if "/data/upload/" in addresses and err.code == "unreachable":  # 1.23.2 says 500 where the file is gone
+        return "see whether the file is still in the media folder of Label Studio, and what its log says"
+    if "/data/upload/" in addresses and err.code == "fetch_failed":
         return "Label Studio opens uploads to its users only: run 'prelabel label-studio connect' with a token of one"
     match err.code:
         case "blocked_url":

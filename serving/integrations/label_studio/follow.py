@@ -16,7 +16,7 @@ from pipelines.formats.label_studio.reading import read_annotations
 from pipelines.formats.results import result
 from pipelines.platform_answers import PlatformAnswer, PlatformAnswers
 from pipelines.store.label_studio.connections import Connection, Connections
-from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Wanted
+from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Key, Wanted
 from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
@@ -145,7 +145,10 @@ class Follower:
             if not task.total_annotations
         )
         items = {one.key: one for one in given if isinstance(one, Wanted)}
-        new = set(items) - await self._deliveries.known(items, version=version)
+        known = await self._deliveries.known(items, version=version)
+        without = {task.id for task in tasks if not task.total_predictions}
+        await self._give_again({key for key in known if key[0] in without}, version)
+        new = set(items) - known
         predicted = {task.id for task in tasks if task.total_predictions and (any(key[0] == task.id for key in new))}
         if predicted:
             there = await self._server.predicted_tasks(self._connection.project_id, predicted, version)
@@ -160,6 +163,16 @@ class Follower:
                 few=0,
                 held_s=0.0,
             )
+
+    async def _give_again(self, keys: Collection[Key], version: str) -> None:
+        """Let be pushed what was delivered for tasks that are gone, and whose numbers others with their data have now.
+
+        Label Studio 1.23.2 over SQLite, as it comes, counts on from the last task that is left.
+        """
+        had = await self._deliveries.delivered(keys, version=version) if keys else set[Key]()
+        if had:
+            there = await self._server.predicted_tasks(self._connection.project_id, {key[0] for key in had}, version)
+            await self._deliveries.owe_again({key for key in had if key[0] not in there}, version=version)
 
     async def _take_annotation(self, annotation_id: int, project: Project) -> None:
         annotation = await self._server.annotation(annotation_id)

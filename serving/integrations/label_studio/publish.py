@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from pipelines.types import Labelled
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import Bound, Refused, bound, prediction_of, wanted
 from serving.integrations.label_studio.records import Project
+from serving.integrations.label_studio.texts import Texts
 from serving.integrations.label_studio.version import version_of
 from serving.settings import Settings
 
@@ -34,10 +36,14 @@ _LOCAL_FILES = "/data/local-files/?d="  # as if its document root were "/"
 class Shown:
     """An item that a task shall show, with its pre-label, the version of that, and more for the task's data."""
 
-    run_id: str
+    run: Run
     labelled: Labelled
     version: str
     facts: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return self.run.id
 
     @property
     def name(self) -> str:
@@ -97,7 +103,7 @@ class Publisher:
             outcomes = [stored.outcome for stored in page]
             yield [
                 Shown(
-                    run_id=run.id,
+                    run=run,
                     labelled=outcome,
                     version=_version(outcome, run),
                     facts={} if outcome.decision.is_blind else {"uncertainty": _doubt(outcome)},
@@ -123,22 +129,39 @@ class Publisher:
             facts |= {"uncertainty": _doubt(labelled)}
             # Where audits are shown, a reason would tell them from reviews.
             facts["reason"] = one.reason if labelled.decision.route == "review" else "review"
-        return Shown(run_id=one.run_id, labelled=labelled, version=_version(labelled, run), facts=facts)
+        return Shown(run=run, labelled=labelled, version=_version(labelled, run), facts=facts)
 
     async def _make(self, pages: AsyncIterator[list[Shown]]) -> Published:
         done, there = Published(), await self._tasks_by_item()
-        async for page in pages:
-            fitting = [one for one in page if self._fits(one, done.left_out)]
-            new = [one for one in fitting if one.name not in there]
-            done.there += len(fitting) - len(new)
-            await self._adopt([one for one in fitting if one.name in there], there)
-            for start in range(0, len(new), _AT_A_TIME):
-                part = new[start : start + _AT_A_TIME]
-                ids = await self._server.import_tasks(self._project.id, [self._task(one) for one in part])
-                made = await self._tasks_by_item(ids)
-                await self._adopt(part, made)
-                done.made += len(made)
+        async with Texts(self._settings.fetch) as texts:
+            async for page in pages:
+                fitting = [one for one in page if self._fits(one, done.left_out)]
+                new = [one for one in fitting if one.name not in there]
+                done.there += len(fitting) - len(new)
+                await self._adopt([one for one in fitting if one.name in there], there)
+                for start in range(0, len(new), _AT_A_TIME):
+                    part = await self._readable(new[start : start + _AT_A_TIME], texts, done.left_out)
+                    done.made += await self._import(part)
         return done
+
+    async def _readable(self, part: Sequence[Shown], texts: Texts, left_out: Counter[str]) -> list[Shown]:
+        """These, with their texts where the project shows texts and not what lies at an address."""
+
+        async def opened(one: Shown) -> Labelled | None:
+            is_text = not self._bound_to(one).binding.source.holds_address
+            return await texts.opened(one.labelled, one.run) if is_text else one.labelled
+
+        found = await asyncio.gather(*map(opened, part))
+        if lost := found.count(None):
+            left_out["texts that are not known any more"] += lost
+        return [replace(one, labelled=own) for one, own in zip(part, found, strict=True) if own is not None]
+
+    async def _import(self, part: Sequence[Shown]) -> int:
+        if not part:
+            return 0
+        ids = await self._server.import_tasks(self._project.id, [self._task(one) for one in part])
+        await self._adopt(part, await self._tasks_by_item(ids))
+        return len(ids)
 
     async def _tasks_by_item(self, ids: Sequence[int] | None = None) -> dict[str, tuple[int, Mapping[str, Any]]]:
         """The tasks that show our items, by these: their ids and their data."""

@@ -39,7 +39,14 @@ def reader(environment: str, program: str) -> Iterator[Reader]:
     """Run ``program``_reader.py of this folder in ``.venv-readers/<environment>``, which 'make test' builds."""
     python = _ENVIRONMENTS / environment / "bin" / "python"
     assert python.exists(), f"{python} is missing; run 'make readers'"
-    command = [str(python), "-u", str(_HERE / "serve.py"), str(_HERE / f"{program}_reader.py")]
+    with reader_of(python, _HERE / f"{program}_reader.py") as running:
+        yield running
+
+
+@contextmanager
+def reader_of(python: Path, program: Path) -> Iterator[Reader]:
+    """Run a program that has a function ``read``, by the interpreter of any environment."""
+    command = [str(python), "-u", str(_HERE / "serve.py"), str(program)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Reader(process)

@@ -279,6 +279,21 @@ async def test_a_task_whose_text_was_changed_is_another(postgres_url: str) -> No
         assert sorted(row.text for row in await project.ask(_ITEMS)) == ["Ann", "Bob", "Cid", "Dan"]
 
 
+async def test_tasks_that_have_the_number_and_the_text_of_deleted_ones_get_their_predictions(postgres_url: str) -> None:
+    async with followed(postgres_url, labelled=0) as project:
+        await project.poll()
+        async with database.transaction(project.store.engine) as db:
+            await db.execute(text("UPDATE label_studio_tasks SET state = 'delivered' WHERE task_id IN (1, 2)"))
+        project.studio.store([{"task": 1, "result": [], "model_version": VERSION}])  # and the second has lost its own
+
+        await project.hear("tasks", 1, 2, 3)
+
+        assert await project.deliveries.counts() == {"delivered": 1, "open": 2}
+        states = await project.ask("SELECT task_id, state FROM label_studio_tasks ORDER BY task_id")
+        assert [row.state for row in states] == ["delivered", "open", "open"]
+        assert len(await project.ask(_ITEMS)) == 3  # nothing is computed anew
+
+
 async def test_a_project_that_wants_to_be_asked_is_not_labelled_by_itself(postgres_url: str) -> None:
     async with followed(postgres_url, labelled=0, is_automatic=False) as project:
         await project.hear("tasks", 1)
