@@ -60,7 +60,8 @@ def _of_kill(flood: Flood, claim: Any) -> list[Judgement]:
             return [
                 *common,
                 *_answered(flood, claim),
-                claim("predictions in the answer", flood.filled / flood.tasks, 1.0, "below"),
+                claim("predictions in the answer", flood.filled, 1, "at_least"),
+                claim("predictions in the answer, of all", flood.filled / flood.tasks, 1.0, "below"),
                 claim("attempts of the run", flood.attempts, 2, "at_least"),
             ]
         case _:
