@@ -369,6 +369,8 @@ label_studio_projects = Table(
     Column("token", Text, nullable=False),
     Column("secret_digest", Text, nullable=False),
     Column("is_automatic", Boolean, nullable=False, server_default="true"),
+    Column("is_connected", Boolean, nullable=False, server_default="true"),
+    Column("service_url", Text, nullable=False, server_default=""),
     Column("polled_until", _moment),
     Column("created_at", _moment, nullable=False, server_default=_now),
     UniqueConstraint("url", "project_id", name="label_studio_projects_once"),

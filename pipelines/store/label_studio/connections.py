@@ -6,11 +6,12 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.errors import NotFoundError
@@ -32,6 +33,7 @@ class Connection:
         task: what its tasks are labelled for, or "auto": whatever its labeling config is for.
         token: what admits us there; a personal access token, or a legacy one.
         is_automatic: whether new tasks are labelled as soon as they are there.
+        service_url: how that Label Studio reaches the service; "" where nobody has said.
         polled_until: up to which moment of its clock we have looked for what its webhooks may have lost.
     """
 
@@ -41,6 +43,7 @@ class Connection:
     task: str
     token: str = field(repr=False)
     is_automatic: bool
+    service_url: str = ""
     polled_until: datetime | None
 
     @property
@@ -56,7 +59,7 @@ class Connections:
         self._engine = store.engine
 
     async def connect(
-        self, url: str, project_id: int, *, task: str, token: str, is_automatic: bool = True
+        self, url: str, project_id: int, *, task: str, token: str, is_automatic: bool = True, service_url: str = ""
     ) -> tuple[Connection, str]:
         """Connect a project, or connect it anew, which lets its old key go.
 
@@ -64,7 +67,14 @@ class Connections:
             The connection, and its key: a part of the backend's address, which is not kept and admits webhooks.
         """
         secret = secrets.token_urlsafe(32)
-        values = {"task": task, "token": token, "secret_digest": _digest(secret), "is_automatic": is_automatic}
+        values = {
+            "task": task,
+            "token": token,
+            "secret_digest": _digest(secret),
+            "is_automatic": is_automatic,
+            "service_url": storable(service_url.rstrip("/")),
+            "is_connected": True,
+        }
         new = insert(projects).values(
             id=secrets.token_hex(6), url=storable(url.rstrip("/")), project_id=project_id, **values
         )
@@ -73,13 +83,28 @@ class Connections:
             made = _connection((await connection.execute(new.returning(*projects.c))).mappings().one())
         return made, f"{made.id}-{secret}"
 
+    async def standing(self, url: str, project_id: int) -> Mapping[str, Any] | None:
+        """How a project is connected now, for ``put_back``; None where it is not."""
+        this = (projects.c.url == storable(url.rstrip("/")), projects.c.project_id == project_id)
+        async with database.reading(self._engine) as connection:
+            found = await connection.execute(select(projects).where(*this, projects.c.is_connected))
+            row = found.mappings().first()
+        return None if row is None else {str(name): value for name, value in row.items()}
+
+    async def put_back(self, standing: Mapping[str, Any]) -> None:
+        """Let a project be connected as it was, with the key that it had."""
+        names = ("task", "token", "secret_digest", "is_automatic", "service_url", "is_connected")
+        change = update(projects).where(projects.c.id == standing["id"])
+        async with database.transaction(self._engine) as connection:
+            await connection.execute(change.values({name: standing[name] for name in names}))
+
     async def admitted(self, key: str) -> Connection | None:
         """The connection whose key this is."""
         match = _KEY.fullmatch(key)
         if match is None:
             return None
         async with database.reading(self._engine) as connection:
-            found = await connection.execute(select(projects).where(projects.c.id == match[1]))
+            found = await connection.execute(select(projects).where(projects.c.id == match[1], projects.c.is_connected))
             row = found.mappings().first()
         if row is None or not hmac.compare_digest(row["secret_digest"], _digest(match[2])):
             return None
@@ -92,36 +117,26 @@ class Connections:
             NotFoundError: there is none.
         """
         async with database.reading(self._engine) as connection:
-            found = await connection.execute(select(projects).where(projects.c.id == storable(connection_id)))
+            found = await connection.execute(
+                select(projects).where(projects.c.id == storable(connection_id), projects.c.is_connected)
+            )
             row = found.mappings().first()
         if row is None:
             raise NotFoundError(message=f"no connected project '{connection_id}'; connect it again")
         return _connection(row)
 
-    async def of_project(self, url: str, project_id: int) -> Connection:
-        """The connection of a project.
-
-        Raises:
-            NotFoundError: it is not connected.
-        """
-        this = (projects.c.url == storable(url.rstrip("/")), projects.c.project_id == project_id)
-        async with database.reading(self._engine) as connection:
-            row = (await connection.execute(select(projects).where(*this))).mappings().first()
-        if row is None:
-            message = f"project {project_id} of {url} is not connected; run 'prelabel label-studio connect' first"
-            raise NotFoundError(message=message)
-        return _connection(row)
-
     async def all(self) -> list[Connection]:
         """Every connection, the oldest first."""
         async with database.reading(self._engine) as connection:
-            found = await connection.execute(select(projects).order_by(projects.c.created_at, projects.c.id))
+            these = select(projects).where(projects.c.is_connected)
+            found = await connection.execute(these.order_by(projects.c.created_at, projects.c.id))
             return [_connection(row) for row in found.mappings()]
 
     async def disconnect(self, connection_id: str) -> None:
-        """Forget a connection, its token, and what is owed to it; pre-labels and reviews stay."""
+        """Forget a connection's token and key. What was labelled for it stays known, if it is connected again."""
+        gone = {"token": "", "secret_digest": "", "is_connected": False}
         async with database.transaction(self._engine) as connection:
-            await connection.execute(delete(projects).where(projects.c.id == storable(connection_id)))
+            await connection.execute(update(projects).where(projects.c.id == storable(connection_id)).values(gone))
 
     async def polled(self, connection_id: str, until: datetime) -> None:
         """Note up to where a project has been looked at."""
@@ -132,7 +147,7 @@ class Connections:
 
 
 def _connection(row: Any) -> Connection:
-    names = ("id", "url", "project_id", "task", "token", "is_automatic", "polled_until")
+    names = ("id", "url", "project_id", "task", "token", "is_automatic", "service_url", "polled_until")
     return Connection(**{name: row[name] for name in names})
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import TextClause, any_, bindparam, func, literal, select, text, tuple_, update
+from sqlalchemy import TextClause, any_, bindparam, func, literal, null, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger, Text
@@ -30,7 +30,10 @@ _ARRIVES_S = 120.0
 _ARRIVES_S_PER_TASK = 0.3
 _ARRIVES_ON_S = 60.0  # after which of an answer that arrived in part no more comes
 _JUST_S = 30.0  # between Label Studio's look at what it has and its call
-_IN_FLIGHT_S = 30.0  # in which Label Studio may still be storing what was sent by somebody who is gone, or cut off
+# In which Label Studio may still be storing what was sent by somebody who is gone, or who waited for 120 s in vain.
+_IN_FLIGHT_S = 120.0
+_POSTPONED_S = 300.0
+_LOST_S = 60.0  # beyond the time for which something is held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +125,14 @@ class Deliveries:
         new_run: str,
         few: int,
         held_s: float,
+        fingerprint: Mapping[str, str] | None = None,
     ) -> Begun:
         """Note what is wanted, and find out what of it has to be labelled.
 
         Up to ``few`` items become those of the ``online_run``, which the caller labels. More become a ``new_run``,
         which is posted with them in the same transaction, so that it is worked on whatever happens to the caller.
-        What is open is held for ``held_s`` seconds.
+        What is open is held for ``held_s`` seconds. The ``fingerprint`` says what the version stands for, with which
+        alone the new run may be labelled.
         """
         by_key = {one.key: one for one in wanted}
         named = {"connection_id": self._connection_id, "version": version, "task": task}
@@ -142,7 +147,8 @@ class Deliveries:
             is_posted = len(keys) > few
             if is_posted:
                 found = [by_key[key].item for key in by_key if key in keys]
-                await _post(connection, new_run, task, found, connection_id=self._connection_id)
+                of_run = {"fingerprint": None if fingerprint is None else dict(fingerprint)}
+                await _post(connection, new_run, task, found, connection_id=self._connection_id, **of_run)
             elif keys:
                 of_call = update(label_studio_tasks).where(self._these(keys, version)).values(run_id=online_run)
                 await connection.execute(of_call)
@@ -249,6 +255,28 @@ class Deliveries:
                 change = change.where((_STATE == "pushing") | (label_studio_tasks.c.held_until <= _NOW))
             await connection.execute(change)
 
+    async def cut_off(self) -> None:
+        """Note that nobody knows what became of what is being pushed, and that it may be stored from now on."""
+        change = update(label_studio_tasks).where(self._ours, _STATE == "pushing").values(changed_at=_NOW)
+        async with database.transaction(self._engine) as connection:
+            await connection.execute(change)
+
+    async def postpone(self, keys: Collection[Key], *, version: str) -> None:
+        """Let these wait for some minutes, as they cannot be sent now."""
+        held_until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, _POSTPONED_S)
+        change = update(label_studio_tasks).where(self._these(keys, version), _STATE == "pushing")
+        async with database.transaction(self._engine) as connection:
+            await connection.execute(change.values(state="open", held_until=held_until, changed_at=_NOW))
+
+    async def stranded(self, *, limit: int) -> dict[str, list[Key]]:
+        """What nobody makes any more, by version: its run has ended, or whoever labelled it is gone."""
+        named = {"connection_id": self._connection_id, "limit": limit, "lost_s": _LOST_S}
+        found = dict[str, list[Key]]()
+        async with database.reading(self._engine) as connection:
+            for row in await connection.execute(_STRANDED, named):
+                found.setdefault(row.version, []).append((row.task_id, row.digest))
+        return found
+
     async def give_up(self, keys: Collection[Key], *, version: str) -> None:
         """Note that these cannot be sent; they begin anew when they are asked for again."""
         change = update(label_studio_tasks).where(self._these(keys, version)).values(state="failed", changed_at=_NOW)
@@ -284,8 +312,10 @@ class Deliveries:
             return len(await execute(connection, _ADOPT, rows_of))
 
     async def known(self, keys: Collection[Key], *, version: str) -> set[Key]:
-        """Which of these were ever wanted."""
-        query = select(label_studio_tasks.c.task_id, label_studio_tasks.c.digest).where(self._these(keys, version))
+        """Which of these were wanted, and have not failed since."""
+        query = select(label_studio_tasks.c.task_id, label_studio_tasks.c.digest).where(
+            self._these(keys, version), _STATE != "failed"
+        )
         async with database.reading(self._engine) as connection:
             return {(row.task_id, row.digest) for row in await connection.execute(query)}
 
@@ -307,6 +337,23 @@ class Deliveries:
         query = select(_STATE, func.count()).where(self._ours).group_by(_STATE)
         async with database.reading(self._engine) as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}
+
+    async def of_item(self, run_id: str, item_id: str, task: Task) -> Labelled | None:
+        """A pre-label by its item, whether a task still has it or another since."""
+        query = _LABELLED_ITEM.where(
+            prelabels.c.run_id == run_id, prelabels.c.item_id == item_id, prelabels.c.task == task
+        )
+        async with database.reading(self._engine) as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else rows.labelled(row)
+
+    async def task_of(self, run_id: str, item_id: str) -> int | None:
+        """The task that has, or last had, the pre-label of an item."""
+        query = select(label_studio_tasks.c.task_id).where(
+            self._ours, label_studio_tasks.c.run_id == run_id, label_studio_tasks.c.item_id == item_id
+        )
+        async with database.reading(self._engine) as connection:
+            return (await connection.execute(query.limit(1))).scalar()
 
     async def of_tasks(self, task_ids: Collection[int]) -> list[Delivered]:
         """Every pre-label that these tasks have had, those that left last at the end."""
@@ -358,7 +405,13 @@ def item_id(task_id: int, digest: str) -> str:
 
 
 async def _post(
-    connection: AsyncConnection, run_id: str, task: Task, found: Sequence[Item], *, connection_id: str
+    connection: AsyncConnection,
+    run_id: str,
+    task: Task,
+    found: Sequence[Item],
+    *,
+    connection_id: str,
+    fingerprint: dict[str, str] | None,
 ) -> None:
     """Let a run over these items wait for a worker."""
     row = {
@@ -366,6 +419,7 @@ async def _post(
         "name": "label-studio",
         "task": task,
         "source": {"drop": f"label-studio:{connection_id}"},
+        "fingerprint": null() if fingerprint is None else fingerprint,
         "status": "queued",
         "is_posted": True,
         "is_listed": True,
@@ -402,6 +456,12 @@ _LABELLED = select(*_KEY_COLUMNS, *rows.ITEM_COLUMNS, *rows.PRE_LABEL_COLUMNS, *
     label_studio_tasks.join(prelabels, _OF_TASK)
     .join(items, (items.c.run_id == prelabels.c.run_id) & (items.c.id == prelabels.c.item_id))
     .join(decisions, decisions.c.prelabel_id == prelabels.c.id)
+)
+
+_LABELLED_ITEM = select(*rows.ITEM_COLUMNS, *rows.PRE_LABEL_COLUMNS, *rows.DECISION_COLUMNS).select_from(
+    prelabels.join(items, (items.c.run_id == prelabels.c.run_id) & (items.c.id == prelabels.c.item_id)).join(
+        decisions, decisions.c.prelabel_id == prelabels.c.id
+    )
 )
 
 # What has no row yet; what has failed; and what is open though nobody works on it any more, such as after a crash.
@@ -480,6 +540,19 @@ _ADOPT = (
     .on_conflict_do_nothing()
     .returning(label_studio_tasks.c.task_id)
 )
+
+_STRANDED = text("""
+SELECT version, task_id, digest FROM label_studio_tasks AS ours
+WHERE connection_id = :connection_id AND state = 'open'
+    AND held_until <= clock_timestamp() - :lost_s * interval '1 second'
+    AND NOT EXISTS (
+        SELECT FROM prelabels AS made
+        WHERE made.run_id = ours.run_id AND made.item_id = ours.item_id AND made.task = ours.task
+    ) AND NOT EXISTS (
+        SELECT FROM runs WHERE runs.id = ours.run_id AND runs.is_posted AND runs.status IN ('queued', 'running')
+    )
+ORDER BY task_id LIMIT :limit
+""")
 
 _IS_OWING = text("""
 SELECT EXISTS (

@@ -24,6 +24,7 @@ from serving.integrations.label_studio.connect import disconnect as disconnected
 from serving.integrations.label_studio.diagnosis import Patient, diagnose
 from serving.integrations.label_studio.follow import Follower
 from serving.integrations.label_studio.publish import Published, Publisher
+from serving.integrations.label_studio.version import Version
 from serving.settings import Settings
 from serving.terminal import AsJson, Config, notes, print_json, print_rows, screen
 
@@ -160,7 +161,7 @@ def pull(project: Project, url: Url = None, config: Config = None, as_json: AsJs
         async with LabelStudio(connection.url, token=connection.token) as server:
             follower = Follower(
                 settings,
-                version=lambda task: task,
+                version=lambda task: Version(name=task),
                 given=lambda _: (),
                 store=store,
                 connection=connection,
@@ -254,6 +255,7 @@ def _facts(done: Connected) -> dict[str, Any]:
         "task": done.task,
         "tasks": done.tasks,
         "missing_labels": list(done.missing_labels),
+        "first_backend": done.first_backend,
     }
 
 
@@ -264,6 +266,11 @@ def _tell(done: Connected, *, is_automatic: bool) -> None:
         if is_automatic
         else "Tasks are labelled when someone opens them, or chooses 'Retrieve Predictions' in the Data Manager.",
     ]
+    if done.first_backend is not None:
+        warning = (
+            f"Label Studio asks only the first model, which is '{done.first_backend}': delete it in Settings → Model."
+        )
+        lines = [*lines, warning]
     if done.missing_labels:
         lines = [*lines, f"Its labels lack {', '.join(done.missing_labels)}: what bears these is not shown."]
     for line in lines:

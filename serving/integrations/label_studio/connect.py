@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from pipelines.errors import NotFoundError
+from pipelines.errors import ConflictError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.store import Store
 from serving.client import AsyncClient
@@ -16,7 +19,6 @@ from serving.settings import Settings
 
 TITLE = "prelabel"
 USER = "prelabel"  # of Basic auth; the service looks at the password alone
-_ADVICE = "'prelabel doctor label-studio' finds out why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """What came of it; ``address`` is the backend's, which holds the connection's key."""
+    """What came of it; ``address`` is the backend's, which holds the connection's key.
+
+    ``first_backend`` is the title of another backend that Label Studio asks, as it asks a project's first alone.
+    """
 
     connection: Connection
     project: str
@@ -45,6 +50,7 @@ class Connected:
     address: str = field(repr=False)
     tasks: int
     missing_labels: tuple[str, ...]
+    first_backend: str | None = None
 
 
 async def connect(order: Order, settings: Settings, store: Store) -> Connected:
@@ -63,27 +69,27 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
             given = await told_labels(settings, client)
         found = bound(settings, order.task, project.label_config, given=given.__getitem__)
         connections = Connections(store)
-        was_connected = await _is_connected(connections, server.url, order.project_id)
+        await _refuse_another_name(server, connections, order)
+        before = await connections.standing(server.url, order.project_id)
         connection, key = await connections.connect(
-            server.url, order.project_id, task=order.task, token=order.token, is_automatic=order.is_automatic
+            server.url,
+            order.project_id,
+            task=order.task,
+            token=order.token,
+            is_automatic=order.is_automatic,
+            service_url=order.service_url,
         )
         address = f"{order.service_url.rstrip('/')}/label-studio/{order.task}/{key}"
         try:
-            await server.create_backend(
-                order.project_id,
-                url=address,
-                title=TITLE,
-                basic_auth=None if order.api_key is None else (USER, order.api_key),
-                is_interactive=found.task == "segmentation",
-            )
+            await _add_backend(server, order, address, is_interactive=found.task == "segmentation")
         except LabelStudioError as err:
-            if not was_connected:
-                await connections.disconnect(connection.id)
-            raise LabelStudioError(err.code, f"{err.message.replace(key, '…')}; {_ADVICE}") from err
+            await _undo(server, connections, connection, before, address=address)
+            raise LabelStudioError(err.code, f"{err.message.replace(key, '…')}; {_advice(order)}") from err
         await _remove(server, connection, but=address)
         if f"{address}/webhook" not in {hook.url.rstrip("/") for hook in await server.webhooks(order.project_id)}:
             await server.create_webhook(order.project_id, url=f"{address}/webhook")
         await server.show_predictions_of(order.project_id, TITLE)
+        backends = await server.backends(order.project_id)
         return Connected(
             connection=connection,
             project=project.title,
@@ -91,7 +97,62 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
             address=address,
             tasks=project.tasks,
             missing_labels=found.binding.missing_labels,
+            first_backend=None if not backends or backends[0].url == address else backends[0].title,
         )
+
+
+async def _add_backend(server: LabelStudio, order: Order, address: str, *, is_interactive: bool) -> None:
+    await server.create_backend(
+        order.project_id,
+        url=address,
+        title=TITLE,
+        basic_auth=None if order.api_key is None else (USER, order.api_key),
+        is_interactive=is_interactive,
+    )
+
+
+async def _refuse_another_name(server: LabelStudio, connections: Connections, order: Order) -> None:
+    """Make sure that the project is not connected already under another spelling of its server's address.
+
+    Both would label it, and take each answer twice.
+
+    Raises:
+        ConflictError: it is (already_connected).
+    """
+    urls = [backend.url for backend in await server.backends(order.project_id)]
+    for other in await connections.all():
+        is_same = (other.url, other.project_id) == (server.url, order.project_id)
+        if not is_same and any(_is_of(url, other) for url in urls):
+            message = (
+                f"the project is connected already, as {other.name}; disconnect that first, or connect it so again"
+            )
+            raise ConflictError("already_connected", message)
+
+
+async def _undo(
+    server: LabelStudio,
+    connections: Connections,
+    connection: Connection,
+    before: Mapping[str, Any] | None,
+    *,
+    address: str,
+) -> None:
+    """Leave everything as it was. Label Studio keeps a backend whose webhook it refuses."""
+    if before is None:
+        await connections.disconnect(connection.id)
+    else:
+        await connections.put_back(before)
+    with suppress(LabelStudioError):
+        for backend in await server.backends(connection.project_id):
+            if backend.url == address:
+                await server.delete_backend(backend.id)
+
+
+def _advice(order: Order) -> str:
+    command = (
+        f"prelabel doctor label-studio --project {order.project_id} --url {order.url} --service {order.service_url}"
+    )
+    return f"'{command}' finds out why"
 
 
 async def disconnect(connection: Connection, store: Store) -> bool:
@@ -106,20 +167,11 @@ async def disconnect(connection: Connection, store: Store) -> bool:
     return is_reached
 
 
-async def _is_connected(connections: Connections, url: str, project_id: int) -> bool:
-    try:
-        await connections.of_project(url, project_id)
-    except NotFoundError:
-        return False
-    return True
-
-
 async def _remove(server: LabelStudio, connection: Connection, *, but: str | None = None) -> None:
     """Take away the connection's backends and webhooks, with whatever key."""
 
     def is_old(url: str) -> bool:
-        is_ours = "/label-studio/" in url and f"/{connection.id}-" in url
-        return is_ours and (but is None or not url.startswith(but))
+        return _is_of(url, connection) and (but is None or not url.startswith(but))
 
     for backend in await server.backends(connection.project_id):
         if is_old(backend.url):
@@ -127,3 +179,8 @@ async def _remove(server: LabelStudio, connection: Connection, *, but: str | Non
     for hook in await server.webhooks(connection.project_id):
         if is_old(hook.url):
             await server.delete_webhook(hook.id)
+
+
+def _is_of(url: str, connection: Connection) -> bool:
+    """Whether an address is that of a connection, with whatever key."""
+    return "/label-studio/" in url and f"/{connection.id}-" in url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -83,7 +83,7 @@ async def _connection(patient: Patient, store: Store) -> Connection:
     """The project's connection, or what one would be."""
     for one in await Connections(store).all():
         if one.project_id == patient.project_id and patient.url in (None, one.url, f"{one.url}/"):
-            return one
+            return one if patient.token is None else replace(one, token=patient.token)
     if patient.url is None or patient.token is None:
         raise ConfigError(f"project {patient.project_id} is not connected; say where it is with --url and --token")
     return Connection(
@@ -112,11 +112,15 @@ async def _label_config(server: LabelStudio, project_id: int) -> str:
 
 
 async def _address(server: LabelStudio, connection: Connection, patient: Patient) -> str:
-    """Where Label Studio is to call us: at the address that holds the connection's key, if it has that."""
-    task: LabelTask | str = connection.task
-    stateless = f"{patient.service_url.rstrip('/')}/label-studio/{task}"
+    """Where Label Studio is to call us: at the address that holds the connection's key, if it has that.
+
+    Our API key is sent there, so it must be the service's own: whoever may add backends to a project sees the
+    connection's id.
+    """
+    service_url = (patient.service_url or connection.service_url).rstrip("/")
     with suppress(LabelStudioError):
         for backend in await server.backends(connection.project_id):
-            if connection.id and f"/{connection.id}-" in backend.url:
+            path = backend.url.removeprefix(f"{service_url}/label-studio/")
+            if connection.id and path != backend.url and path.partition("/")[2].startswith(f"{connection.id}-"):
                 return backend.url
-    return stateless
+    return f"{service_url}/label-studio/{connection.task}"

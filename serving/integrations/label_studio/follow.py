@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.errors import PrelabelError
@@ -19,9 +20,11 @@ from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.deliveries import Delivered, Deliveries, Key, Wanted
 from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
+from pipelines.types import Labelled
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.call import Given, bound, wanted
 from serving.integrations.label_studio.records import Annotation, Project, Task
+from serving.integrations.label_studio.version import Version
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,16 @@ logger = logging.getLogger(__name__)
 _AT_A_TIME = 500  # tasks
 _MOST_NAMED = 10
 _OVERLAP = timedelta(minutes=2)  # of two looks, as a change is seen somewhat after the moment that it bears
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The pre-label that an answer is about, and whether whoever gave it could have seen one."""
+
+    run_id: str
+    item_id: str
+    labelled: Labelled
+    was_shown: bool
 
 
 class Latest:
@@ -66,7 +79,7 @@ class Follower:
         self,
         settings: Settings,
         *,
-        version: Callable[[LabelTask], str],
+        version: Callable[[LabelTask], Version],
         given: Given,
         store: Store,
         connection: Connection,
@@ -101,6 +114,7 @@ class Follower:
         """
         since = (await self._connections.get(self._connection.id)).polled_until
         began, latest = asyncio.get_running_loop().time(), None
+        failure: PrelabelError | None = None
         async for page in self._server.tasks(
             self._connection.project_id,
             updated_since=self._latest.after(since, now=began),
@@ -108,9 +122,16 @@ class Follower:
             page=_AT_A_TIME,
         ):
             await self._take_answers(page, project)
-            await self._label(page, project)
+            try:
+                await self._label(page, project)
+            except StoreUnavailableError:
+                raise
+            except PrelabelError as err:  # answers can be taken all the same
+                failure = err
             for task in page:
                 latest = task.updated_at if latest is None else max(latest, task.updated_at)
+        if failure is not None:
+            raise failure
         if latest is not None:
             # What has changed on a page since that was read is not known yet. None of it is older than the beginning.
             ended = asyncio.get_running_loop().time()
@@ -135,8 +156,25 @@ class Follower:
 
     async def _label(self, tasks: Sequence[Task], project: Project) -> None:
         """Let a run label what of these has no pre-label of this version, unless the project does not want it."""
-        if not self._connection.is_automatic:
-            return
+        if self._connection.is_automatic:
+            await self._begin(tasks, project)
+
+    async def revive(self, project: Project) -> int:
+        """Let what nobody makes any more be made anew, by what labels now; of how many predictions.
+
+        Raises:
+            PrelabelError: as in ``follow``.
+        """
+        count = 0
+        for version, keys in (await self._deliveries.stranded(limit=_AT_A_TIME)).items():
+            await self._deliveries.give_up(keys, version=version)
+            async for page in self._server.tasks(self._connection.project_id, ids=[task_id for task_id, _ in keys]):
+                await self._begin(page, project)
+            count += len(keys)
+        return count
+
+    async def _begin(self, tasks: Sequence[Task], project: Project) -> None:
+        """Let a run label what of these has no pre-label of this version."""
         found = bound(self._settings, self._connection.task, project.label_config, given=self._given)
         version = self._version(found.task)
         given = (
@@ -145,19 +183,20 @@ class Follower:
             if not task.total_annotations
         )
         items = {one.key: one for one in given if isinstance(one, Wanted)}
-        known = await self._deliveries.known(items, version=version)
+        known = await self._deliveries.known(items, version=version.name)
         without = {task.id for task in tasks if not task.total_predictions}
-        await self._give_again({key for key in known if key[0] in without}, version)
+        await self._give_again({key for key in known if key[0] in without}, version.name)
         new = set(items) - known
         predicted = {task.id for task in tasks if task.total_predictions and (any(key[0] == task.id for key in new))}
         if predicted:
-            there = await self._server.predicted_tasks(self._connection.project_id, predicted, version)
+            there = await self._server.predicted_tasks(self._connection.project_id, predicted, version.name)
             new = {key for key in new if key[0] not in there}
         if new:
             await self._deliveries.begin(
                 [items[key] for key in new],
-                version=version,
+                version=version.name,
                 task=found.task,
+                fingerprint=version.labels_with,
                 online_run="",
                 new_run=f"label-studio-{uuid.uuid4().hex[:12]}",
                 few=0,
@@ -175,11 +214,24 @@ class Follower:
             await self._deliveries.owe_again({key for key in had if key[0] not in there}, version=version)
 
     async def _take_annotation(self, annotation_id: int, project: Project) -> None:
-        annotation = await self._server.annotation(annotation_id)
-        if annotation is None:
-            await self._answers.withdraw(self._key(annotation_id))
-        else:
+        annotation = await self._server.annotation(annotation_id) or await self._found_elsewhere(annotation_id)
+        if annotation is not None:
             await self._take(annotation, project)
+        elif (await self._answers.known([self._key(annotation_id)])).get(self._key(annotation_id)) is not None:
+            await self._answers.withdraw(self._key(annotation_id))
+
+    async def _found_elsewhere(self, annotation_id: int) -> Annotation | None:
+        """An annotation that is said not to be there, among those of its task: withdrawing it is for good, and whoever
+        stands before Label Studio may say so, too.
+        """
+        known = (await self._answers.known([self._key(annotation_id)])).get(self._key(annotation_id))
+        if known is None or known.run_id is None or known.item_id is None:
+            return None
+        task_id = await self._deliveries.task_of(known.run_id, known.item_id)
+        if task_id is None:
+            return None
+        there = await self._server.annotations(self._connection.project_id, [task_id])
+        return next((one for one in there.get(task_id, ()) if one.id == annotation_id), None)
 
     async def _take_answers(self, tasks: Sequence[Task], project: Project) -> None:
         """Take the answers of these tasks as they are now, those that were deleted among them."""
@@ -211,24 +263,39 @@ class Follower:
             raise
         except PrelabelError as err:  # what cannot be read now cannot be read later
             logger.warning("annotation %s of %s is left out: %s", annotation.id, self._connection.name, err.message)
+        except Exception:  # and must not keep the others
+            logger.exception("annotation %s of %s is left out", annotation.id, self._connection.name)
 
-    async def _shown(self, key: str, annotation: Annotation) -> Delivered | None:
+    async def _shown(self, key: str, annotation: Annotation) -> Shown | None:
         """The pre-label that an answer is about: for ever the same, and at first the one that it began with, else the
-        last one of its task.
+        last one of its task. Whoever could have seen any of the task's pre-labels has seen it.
         """
         found = await self._deliveries.of_tasks([annotation.task])
+        was_shown = any(not _is_hidden(one.labelled) for one in found)
         known = (await self._answers.known([key])).get(key)
-        if known is not None and known.run_id is not None:
-            return next((one for one in found if (one.run_id, one.item_id) == (known.run_id, known.item_id)), None)
+        if known is not None and known.run_id is not None and known.item_id is not None:
+            return await self._known(known.run_id, known.item_id, found, was_shown=was_shown)
         if len(found) > 1 and annotation.parent_prediction is not None:
             predictions = await self._server.predictions(annotation.task)
             versions = {one.model_version for one in predictions if one.id == annotation.parent_prediction}
             found = [one for one in found if one.version in versions] or found
-        return found[-1] if found else None
+        if not found:
+            return None
+        last = found[-1]
+        return Shown(run_id=last.run_id, item_id=last.item_id, labelled=last.labelled, was_shown=was_shown)
 
-    def _answer(self, key: str, annotation: Annotation, shown: Delivered, project: Project) -> PlatformAnswer:
+    async def _known(self, run_id: str, item_id: str, found: Sequence[Delivered], *, was_shown: bool) -> Shown | None:
+        """The pre-label that an answer was about before, whether its task still has it or another since."""
+        tasks: set[LabelTask] = {one.task for one in found} or set(self._settings.tasks)
+        for task in tasks:
+            if (labelled := await self._deliveries.of_item(run_id, item_id, task)) is not None:
+                seen = was_shown or not _is_hidden(labelled)
+                return Shown(run_id=run_id, item_id=item_id, labelled=labelled, was_shown=seen)
+        return None
+
+    def _answer(self, key: str, annotation: Annotation, shown: Shown, project: Project) -> PlatformAnswer:
         labelled = shown.labelled
-        found = bound(self._settings, shown.task, project.label_config)
+        found = bound(self._settings, labelled.task, project.label_config)
         if unseen := not_offered(found.binding, result(labelled)):
             names = ", ".join(f"'{label}'" for label in unseen[:_MOST_NAMED])
             message = f"its pre-label has labels that the project does not offer ({names}), so nobody has judged them"
@@ -237,12 +304,12 @@ class Follower:
             key=key,
             run_id=shown.run_id,
             item_id=shown.item_id,
-            task=shown.task,
+            task=labelled.task,
             reviewer=f"label-studio:{annotation.completed_by}",
             annotations=read_annotations(
                 found.binding, annotation.result, text=labelled.item.text, pre_label=result(labelled)
             ),
-            was_shown=not labelled.decision.is_blind,  # what has not left by now may have been there before
+            was_shown=shown.was_shown,
             created_at=annotation.created_at,
             updated_at=annotation.updated_at,
             seconds=annotation.lead_time_s,
@@ -254,3 +321,7 @@ class Follower:
     def _annotation_id(self, key: str) -> int | None:
         prefix = self._key(0)[:-1]
         return int(key.removeprefix(prefix)) if key.startswith(prefix) else None
+
+
+def _is_hidden(labelled: Labelled) -> bool:
+    return labelled.decision.is_blind or labelled.decision.route == "scratch"

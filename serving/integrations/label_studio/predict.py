@@ -20,7 +20,7 @@ from pipelines.store.label_studio.connections import Connection
 from pipelines.store.label_studio.deliveries import Deliveries, Key, Wanted
 from pipelines.types import Labelled, Outcome
 from serving.integrations.label_studio.call import FAILED, Bound, Refused, Slot, filled, prediction_of, wanted
-from serving.integrations.label_studio.version import model_version
+from serving.integrations.label_studio.version import current_version
 from serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class Call:
 
     bound: Bound
     version: str
+    labels_with: Mapping[str, str] | None = None
     tasks: Sequence[Wanted | Refused]
     until: float
 
@@ -76,9 +77,11 @@ class Answer:
 
 def call_of(service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float) -> Call:
     """A call, from what was sent."""
+    version = current_version(service.settings, service.models, service.flow, bound.task)
     return Call(
         bound=bound,
-        version=model_version(service.settings, service.models, service.flow, bound.task),
+        version=version.name,
+        labels_with=version.labels_with,
         tasks=[wanted(task, bound, server_url=server_url) for task in tasks],
         until=asyncio.get_running_loop().time() + answer_s,
     )
@@ -180,6 +183,7 @@ class Connected:
             new_run=f"label-studio-{uuid.uuid4().hex[:12]}",
             few=service.settings.label_studio.few_tasks,
             held_s=call.remaining_s() + service.settings.label_studio.margin_s,
+            fingerprint=call.labels_with,
         )
         try:
             if not begun.is_posted:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.errors import PrelabelError
+from models.types import Task as LabelTask
+from pipelines.formats.characters import clean
 from pipelines.store.label_studio.connections import Connection
-from pipelines.store.label_studio.deliveries import Deliveries, Key, Owed
+from pipelines.store.label_studio.deliveries import Deliveries, Key, Owed, item_id
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
-from serving.integrations.label_studio.call import bound, prediction_of
+from serving.integrations.label_studio.call import Bound, Refused, bound, prediction_of, wanted
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.records import Project
 from serving.settings import Settings
@@ -63,10 +65,54 @@ class Pusher:
         await self._deliveries.forget_failed()
         sent = 0
         while owed := await self._deliveries.take(limit=_AT_A_TIME):
-            rows = await asyncio.to_thread(self._rows, owed, project)
-            sent += await self._send([(one, row) for one, row in zip(owed, rows, strict=True) if row is not None])
-            await self._give_up([one for one, row in zip(owed, rows, strict=True) if row is None])
+            try:
+                sent += await self._push(owed, project)
+            except LabelStudioError:
+                await self._deliveries.cut_off()
+                raise
         return sent
+
+    async def _push(self, owed: Sequence[Owed], project: Project) -> int:
+        """Send of these what still fits its task."""
+        tasks: set[LabelTask] = {one.labelled.task for one in owed}
+        shown = {task: self._bound(task, project) for task in tasks}
+        await self._postpone([one for one in owed if shown[one.labelled.task] is None])
+        able = [(one, found) for one in owed if (found := shown[one.labelled.task]) is not None]
+        now = await self._data_of([one.task_id for one, _ in able])
+        fitting = [(one, found) for one, found in able if one.task_id in now and self._is_of(one, found, now)]
+        rows = await asyncio.to_thread(lambda: [self._row(one, found) for one, found in fitting])
+        sent = await self._send([(one, row) for (one, _), row in zip(fitting, rows, strict=True) if row is not None])
+        written = {one.key for (one, _), row in zip(fitting, rows, strict=True) if row is not None}
+        await self._give_up([one for one, _ in able if one.key not in written])
+        return sent
+
+    def _bound(self, task: LabelTask, project: Project) -> Bound | None:
+        """The project's labeling config for a task; None where it is not for that, now."""
+        try:
+            return bound(self._settings, task, project.label_config)
+        except PrelabelError as err:
+            logger.warning("%s cannot show predictions for %s now: %s", self._connection.name, task, err.message)
+            return None
+
+    async def _data_of(self, task_ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+        """The data of those of these tasks that are still there, as it is now."""
+        found = dict[int, Mapping[str, Any]]()
+        if task_ids:
+            async for page in self._server.tasks(self._connection.project_id, ids=task_ids):
+                found |= {task.id: task.data for task in page}
+        return found
+
+    def _is_of(self, owed: Owed, found: Bound, now: Mapping[int, Mapping[str, Any]]) -> bool:
+        """Whether a task still holds what was labelled of it; another text would get this one's spans."""
+        task = {"id": owed.task_id, "data": now[owed.task_id]}
+        held = wanted(task, found, server_url=self._connection.url)
+        if isinstance(held, Refused):
+            return False
+        item = owed.labelled.item
+        if item.text is not None:
+            return held.item.text is not None and clean(held.item.text) == clean(item.text)
+        # What was labelled elsewhere, and is shown by a task of this project, was found at another address.
+        return item.id != item_id(owed.task_id, owed.digest) or held.item.uri == item.uri
 
     async def _send(self, part: Sequence[tuple[Owed, dict[str, Any]]]) -> int:
         """Send these in one call, which Label Studio stores all at once; how many it took.
@@ -111,19 +157,17 @@ class Pusher:
             logger.warning("%s has left out %s predictions as invalid", self._connection.name, len(lost))
             await self._deliveries.give_up(lost, version=version)
 
+    async def _postpone(self, owed: Sequence[Owed]) -> None:
+        for version, keys in _by_version(owed).items():
+            await self._deliveries.postpone(keys, version=version)
+
     async def _give_up(self, owed: Sequence[Owed]) -> None:
         for version, keys in _by_version(owed).items():
             await self._deliveries.give_up(keys, version=version)
 
-    def _rows(self, owed: Sequence[Owed], project: Project) -> list[dict[str, Any] | None]:
-        return [self._row(one, project) for one in owed]
-
-    def _row(self, owed: Owed, project: Project) -> dict[str, Any] | None:
+    def _row(self, owed: Owed, found: Bound) -> dict[str, Any] | None:
         try:
-            found = bound(self._settings, owed.labelled.task, project.label_config)
             return {"task": owed.task_id, **prediction_of(found, owed.labelled, version=owed.version)}
-        except PrelabelError as err:
-            logger.warning("%s cannot show a prediction: %s", self._connection.name, err.message)
         except Exception:  # one that cannot be written must not keep the others
             logger.exception("a prediction for %s cannot be written", self._connection.name)
         return None

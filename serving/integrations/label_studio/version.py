@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from models.types import Task
 from pipelines.prelabel import Flow, Models
@@ -12,6 +13,27 @@ from serving.drops.fingerprint import fingerprint
 from serving.settings import Settings
 
 _DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What labels a task's items now: the name that Label Studio is told, and what it stands for.
+
+    ``labels_with`` is None where a run need not be held to it.
+    """
+
+    name: str
+    labels_with: Mapping[str, str] | None = None
+
+
+def current_version(settings: Settings, models: Models, flow: Flow, task: Task) -> Version:
+    """What labels a task's items now.
+
+    Raises:
+        ModelError: a model has never run here (model_stopped).
+    """
+    labels_with = fingerprint(settings, models, task, policy_id=flow.policies[task].id)
+    return Version(name=version_of(task, labels_with), labels_with=labels_with)
 
 
 def model_version(settings: Settings, models: Models, flow: Flow, task: Task) -> str:
@@ -22,7 +44,7 @@ def model_version(settings: Settings, models: Models, flow: Flow, task: Task) ->
     Raises:
         ModelError: a model has never run here (model_stopped).
     """
-    return version_of(task, fingerprint(settings, models, task, policy_id=flow.policies[task].id))
+    return current_version(settings, models, flow, task).name
 
 
 def version_of(task: Task, labels_with: Mapping[str, str]) -> str:

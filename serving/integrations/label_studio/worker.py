@@ -25,7 +25,7 @@ from serving.integrations.label_studio.follow import Follower
 from serving.integrations.label_studio.labels import given_labels
 from serving.integrations.label_studio.push import Pusher
 from serving.integrations.label_studio.records import Project
-from serving.integrations.label_studio.version import model_version
+from serving.integrations.label_studio.version import current_version
 from serving.service import DeployedModels
 from serving.settings import Settings
 
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 _LOCK = "label-studio"
 _LOOK_S = 1.0  # for what is owed, and for hints
 _PROJECT_S = 30.0  # for which a project's labeling config is taken as it was
+_REVIVE_S = 30.0  # between two looks for what nobody makes any more
 _LOOK_UP_S = 15.0  # between two looks at what may have arrived
 _LONGEST_PAUSE_S = 60.0  # after a failure
 
@@ -89,13 +90,19 @@ class LabelStudioWorker:
         self._served.clear()
 
     async def _keep_serving(self, connection: Connection) -> None:
+        """Push and follow hints, and beside that, as it may take long, look for what no hint told of."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._keep(connection, ConnectedProject.look))
+            loops.create_task(self._keep(connection, ConnectedProject.look_around))
+
+    async def _keep(self, connection: Connection, look: Callable[[ConnectedProject], Awaitable[None]]) -> None:
         pause_s = self._look_s
         while True:
             try:
                 async with LabelStudio(connection.url, token=connection.token) as server:
                     project = self.project(connection, server)
                     while True:
-                        await project.look()
+                        await look(project)
                         pause_s = self._look_s
                         await asyncio.sleep(pause_s)
             except PrelabelError as err:
@@ -110,7 +117,7 @@ class LabelStudioWorker:
         """One project, to be looked at again and again."""
         follower = Follower(
             self._settings,
-            version=partial(model_version, self._settings, self._models, self._flow),
+            version=partial(current_version, self._settings, self._models, self._flow),
             given=partial(given_labels, self._settings, self._models),
             store=self._store,
             connection=connection,
@@ -141,10 +148,11 @@ class ConnectedProject:
     ) -> None:
         self._pusher, self._follower, self._events, self._read = pusher, follower, events, read
         self._look_up, self._poll, self._reread = (Every(s, clock=clock) for s in (_LOOK_UP_S, poll_s, _PROJECT_S))
+        self._revive = Every(_REVIVE_S, clock=clock)
         self._project: Project | None = None
 
     async def look(self) -> None:
-        """Do what there is to do now.
+        """Push what is owed, and follow the hints.
 
         Raises:
             PrelabelError: the store or Label Studio does not do its part; what is owed stays owed.
@@ -156,6 +164,16 @@ class ConnectedProject:
             await self._pusher.push(await self._current())
         for event in await self._events.due():
             await self._follow(event)
+
+    async def look_around(self) -> None:
+        """Look for what no hint told of, and for what nobody makes any more.
+
+        Raises:
+            PrelabelError: as in ``look``.
+        """
+        if self._revive.is_due():
+            await self._follower.revive(await self._current())
+            self._revive.done()
         if self._poll.is_due():
             await self._follower.poll(await self._current())
             self._poll.done()
@@ -167,6 +185,9 @@ class ConnectedProject:
             raise
         except PrelabelError as err:
             await self._events.failed(event, err.message)
+        except Exception as err:  # one hint must not keep the others
+            logger.exception("a hint cannot be followed")
+            await self._events.failed(event, type(err).__name__)
         else:
             await self._events.done(event.id)
 

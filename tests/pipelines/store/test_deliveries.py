@@ -128,7 +128,7 @@ async def test_nothing_is_pushed_before_its_time_and_everything_once(postgres_ur
         again = await deliveries.take(limit=10)
         just_now = await deliveries.unsure(limit=10)
         async with database.transaction(store.engine) as db:
-            await db.execute(text("UPDATE label_studio_tasks SET changed_at = now() - interval '1 minute'"))
+            await db.execute(text("UPDATE label_studio_tasks SET changed_at = now() - interval '3 minutes'"))
         unsure = await deliveries.unsure(limit=10)
         await deliveries.settle({(1, "d"), (2, "d")}, version=VERSION, is_there=True)
         await deliveries.settle({(3, "d")}, version=VERSION, is_there=False)

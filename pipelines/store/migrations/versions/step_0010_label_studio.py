@@ -17,6 +17,8 @@ CREATE TABLE label_studio_projects (
     token         text NOT NULL,
     secret_digest text NOT NULL,
     is_automatic  boolean NOT NULL DEFAULT true,
+    is_connected  boolean NOT NULL DEFAULT true,
+    service_url   text NOT NULL DEFAULT '',
     polled_until  timestamptz,
     created_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT label_studio_projects_once UNIQUE (url, project_id)

@@ -40,6 +40,7 @@ class Studio:
     predictions: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: set[int] = field(default_factory=set)
+    misses: set[int] = field(default_factory=set)  # annotations that are there, and said not to be
     faults: deque[Fault] = field(default_factory=deque)
     is_down: bool = False
     stores: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,7 +120,7 @@ class Studio:
                 }
             case "GET", ["api", "tasks"]:
                 return 200, self._listed(query)
-            case "GET", ["api", "annotations", number] if int(number) in self.annotations:
+            case "GET", ["api", "annotations", number] if int(number) in self.annotations.keys() - self.misses:
                 return 200, self.annotations[int(number)]
             case "GET", ["api", "predictions"]:
                 return 200, [row for row in self.predictions if row["task"] == int(query["task"])]

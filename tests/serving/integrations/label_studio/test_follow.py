@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.follow import Follower, Latest
+from serving.integrations.label_studio.version import Version
 from tests.pipelines.formats.label_studio.builders import labels_tag, view
 from tests.serving.integrations.label_studio.builders import connected_to
 from tests.serving.integrations.label_studio.studio import CONFIG, TOKEN, Studio, a_studio
@@ -58,6 +59,10 @@ class Followed:
         """The items with a review that counts, and its labels."""
         return [(row[0][:6], [one["label"] for one in row[1]]) for row in await self.ask(_COUNTING)]
 
+    async def do(self, statement: str) -> None:
+        async with database.transaction(self.store.engine) as db:
+            await db.execute(text(statement))
+
     async def ask(self, query: str) -> Sequence[Any]:
         async with database.reading(self.store.engine) as db:
             return (await db.execute(text(query))).all()
@@ -77,7 +82,7 @@ async def followed(url: str, *texts: str, labelled: int = 3, is_automatic: bool 
             await owe(store, deliveries, [an_outcome(n) for n in ids], task_ids=ids)
         follower = Follower(
             settings_over(None, url),
-            version=lambda _: VERSION,
+            version=lambda _: Version(name=VERSION),
             given=lambda _: (),
             store=store,
             connection=connection,
@@ -327,6 +332,62 @@ async def test_a_label_studio_that_is_down_moves_no_mark(postgres_url: str) -> N
 
         await project.poll()
 
+        assert await project.reviews() == [("task-1", ["person"])]
+
+
+async def test_what_nobody_makes_any_more_is_made_anew(postgres_url: str) -> None:
+    async with followed(postgres_url, labelled=0) as project:
+        await project.poll()
+        [run] = await project.ask("SELECT id FROM runs WHERE is_posted")
+        await project.do("UPDATE runs SET status = 'failed'")
+        await project.do("UPDATE label_studio_tasks SET held_until = now() - interval '1 hour'")
+        await project.poll()
+        before = await project.ask("SELECT count(*) FROM runs WHERE status = 'queued'")
+
+        revived = await project.follower.revive(await project.server.project(2))
+
+        assert (before[0][0], revived) == (0, 3)
+        [new] = await project.ask("SELECT id FROM runs WHERE status = 'queued'")
+        assert new.id != run.id
+        assert await project.deliveries.counts() == {"open": 3}
+
+
+async def test_an_answer_that_may_have_seen_an_older_pre_label_is_not_blind(postgres_url: str) -> None:
+    async with followed(postgres_url) as project:  # whose pre-labels could be seen
+        hidden = an_outcome(1)
+        hidden = replace(hidden, decision=replace(hidden.decision, route="audit", queue="texts", is_blind=True))
+        newer = [Wanted(task_id=1, digest="d", item=hidden.item)]
+        begun = await project.deliveries.begin(
+            newer, version="newer", task="ner", online_run="", new_run="newer", few=0, held_s=0.0
+        )
+        await project.store.save([hidden], run_id=begun.run_id, attempt=0)
+
+        await project.hear("annotations", project.studio.annotate(1, (0, 1, "person")))
+
+        assert [row.was_shown for row in await project.ask("SELECT was_shown FROM platform_answers")] == [True]
+
+
+@pytest.mark.parametrize("result", [["a"], [None], {"a": 1}, "abc"])
+async def test_an_annotation_that_nobody_can_read_keeps_no_other(postgres_url: str, result: Any) -> None:
+    async with followed(postgres_url) as project:
+        odd, good = project.studio.annotate(1), project.studio.annotate(2, (0, 1, "person"))
+        project.studio.annotations[odd]["result"] = result
+
+        await project.poll()
+        await project.hear("annotations", odd, good)
+
+        assert ("task-2", ["person"]) in await project.reviews()
+
+
+async def test_an_answer_is_not_withdrawn_because_somebody_says_404_once(postgres_url: str) -> None:
+    async with followed(postgres_url) as project:
+        number = project.studio.annotate(1, (0, 1, "person"))
+        await project.hear("annotations", number)
+        project.studio.misses.add(number)
+
+        await project.hear("annotations", number)
+
+        assert project.studio.misses
         assert await project.reviews() == [("task-1", ["person"])]
 
 

@@ -264,8 +264,9 @@ async def test_what_has_failed_for_good_is_set_aside(postgres_url: str) -> None:
         assert not await owed.pusher.is_owing()
 
 
-async def test_a_project_that_cannot_show_a_prediction_any_more_is_owed_none(postgres_url: str) -> None:
+async def test_a_project_that_cannot_show_predictions_for_a_while_gets_them_later(postgres_url: str) -> None:
     async with owing(postgres_url) as owed:
+        right = owed.studio.label_config
         owed.studio.label_config = (
             '<View><Image name="i" value="$i"/><Choices name="c" toName="i"><Choice value="x"/></Choices></View>'
         )
@@ -273,7 +274,38 @@ async def test_a_project_that_cannot_show_a_prediction_any_more_is_owed_none(pos
         assert await owed.push() == 0
 
         assert not owed.studio.predictions
-        assert await owed.deliveries.counts() == {"failed": 3}
+        assert await owed.deliveries.counts() == {"open": 3}
+        assert not await owed.pusher.is_owing()  # it is not tried again and again
+        owed.studio.label_config = right
+        await owed.go_by()
+        assert await owed.push() == 3
+        assert owed.studio.predicted() == {1: 1, 2: 1, 3: 1}
+
+
+async def test_a_task_that_was_edited_since_does_not_get_the_spans_of_another_text(postgres_url: str) -> None:
+    async with owing(postgres_url) as owed:
+        owed.studio.tasks[2]["data"] = {"text": "another text"}
+
+        assert await owed.push() == 2
+
+        assert owed.studio.predicted() == {1: 1, 3: 1}
+        assert await owed.deliveries.counts() == {"delivered": 2, "failed": 1}
+
+
+async def test_what_was_cut_off_is_given_the_time_that_label_studio_may_take_to_store_it(postgres_url: str) -> None:
+    async with owing(postgres_url) as owed:
+        owed.studio.faults.append("lost after")
+        owed.studio.stores.clear()  # it takes the call, and does not answer for long
+        pushing = asyncio.create_task(owed.push())
+        await owed.studio.importing.wait()
+        async with database.transaction(owed.store.engine) as db:  # as long as the caller waits
+            await db.execute(text("UPDATE label_studio_tasks SET changed_at = now() - interval '3 minutes'"))
+
+        owed.studio.stores.set()
+        with pytest.raises(LabelStudioError):
+            await pushing
+
+        assert await owed.deliveries.unsure(limit=10) == {}
 
 
 async def test_one_prediction_that_cannot_be_written_does_not_keep_the_others(postgres_url: str) -> None:
@@ -282,6 +314,8 @@ async def test_one_prediction_that_cannot_be_written_does_not_keep_the_others(po
         connected_to(postgres_url, studio.url, task="segmentation") as (store, connection, _),
         LabelStudio(studio.url, token=TOKEN, attempts=1) as server,
     ):
+        for number, task in studio.tasks.items():
+            task["data"] = {"i": f"https://example.com/{number}.png"}
         studio.label_config = view('<Image name="img" value="$i"/>', labels_tag("BrushLabels", "brush", "Road"))
         deliveries = Deliveries(store, connection.id)
         outcomes = [a_mask(1, counts="no run lengths"), a_mask(2, counts="0`0")]
