@@ -33,10 +33,11 @@ class Fields:
     """Which fields of a sample say what, beside the one that FiftyOne or the caller names for the labels.
 
     With the prefix "prelabel": ``prelabel_status`` (labels, nothing_found, failed, hidden), ``prelabel_error`` (the
-    failure's code), ``prelabel_error_message``, ``prelabel_route``, ``prelabel_confidence``, and for each named uncertainty a
-    number, as ``prelabel_least_confidence``. Polygons and labels of the whole image, which are no detections, are in
-    ``prelabel_polygons`` and ``prelabel_labels``. A field without a value is None: of an earlier call, nothing stays.
-    What a person is to label from nothing is hidden: nothing else is said of it, and it has no labels.
+    failure's code), ``prelabel_error_message``, ``prelabel_route``, ``prelabel_confidence``, and for each named
+    uncertainty a number, as ``prelabel_least_confidence``. Polygons and labels of the whole image, which are no
+    detections, are in ``prelabel_polygons`` and ``prelabel_labels``. A field without a value is None: of an earlier
+    call, nothing stays. What a person is to label from nothing is hidden: nothing else is said of it, and it has no
+    labels.
     """
 
     prefix: str = "prelabel"
