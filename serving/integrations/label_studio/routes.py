@@ -82,7 +82,7 @@ async def setup_connected(task: _Task, key: _Key, body: SetupBody, service: Serv
 async def predict(task: _Task, body: PredictBody, service: ServiceOf) -> Response:
     """Predictions for tasks; what is not ready by the deadline is asked for again by Label Studio."""
     try:
-        call = _call(service, task, body, server_url=None)
+        call = await _call(service, task, body, server_url=None)
     except ModelError as err:
         return await _none_now(body, err.message)
     if body.context is not None:
@@ -101,7 +101,7 @@ async def predict_connected(task: _Task, key: _Key, body: PredictBody, service: 
         return await _none_now(body, "the store does not answer")
     try:
         flow = service.flow_for(connection)
-        call = _call(service, task, body, server_url=connection.url)
+        call = await _call(service, task, body, server_url=connection.url)
     except (ModelError, LabelStudioError) as err:
         return await _none_now(body, err.message)
     if body.context is not None:
@@ -186,11 +186,11 @@ def _version(service: Service, task: str, label_config: str) -> str:
     return model_version(service.settings, service.models, service.flow, found.task)
 
 
-def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
+async def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
     is_interactive = body.context is not None
     found = bound(service.settings, task, body.label_config or "", given=_given(service), is_interactive=is_interactive)
     answer_s = service.settings.label_studio.answer_s
-    return call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
+    return await call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
 
 
 async def _admitted(service: Service, key: str, *, within_s: float) -> Connection | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,11 +16,14 @@ from sqlalchemy import text
 
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection, Connections
-from pipelines.store.label_studio.deliveries import Deliveries
+from pipelines.store.label_studio.deliveries import Deliveries, Wanted
 from pipelines.store.label_studio.events import Events
 from pipelines.store.store import Store
 from pipelines.types import ModelUse
 from serving.auth import new_key
+from serving.integrations.label_studio import predict as answers
+from serving.integrations.label_studio.call import bound
+from serving.service import open_service
 from tests.serving.builders import ObedientModels, a_client
 from tests.serving.runs.builders import CUT_OFF, settings_over, working
 
@@ -290,6 +295,30 @@ async def test_a_webhook_larger_than_any_is_left_to_the_next_look(postgres_url: 
         assert (of_large, found) == (0 if is_declared else 9, [])
         assert (fitting.status_code, fitting.json()) == (201, {"status": "ok"})
         assert [event.ids for event in await Events(store, c.id).due()] == [(4,)]
+
+
+@pytest.mark.parametrize(("n", "is_in_loop"), [(1, True), (200, True), (201, False), (5_000, False)])
+async def test_many_tasks_are_read_beside_the_loop(postgres_url: str, n: int, is_in_loop: bool) -> None:
+    threads = set[int]()
+
+    class Watched(dict[str, Any]):
+        """A task that knows which threads read it."""
+
+        def get(self, key: str, default: Any = None, /) -> Any:
+            threads.add(threading.get_ident())
+            return super().get(key, default)
+
+    given = [Watched(task) for task in tasks(*map(str, range(n)))]
+    async with open_service(settings_over(None, postgres_url), ObedientModels()) as service:
+        found = bound(service.settings, "ner", CONFIG)
+        began = asyncio.get_running_loop().time()
+
+        call = await answers.call_of(service, found, given, server_url=None, answer_s=5.0)
+
+    assert threads
+    assert (threading.get_ident() in threads) == is_in_loop
+    assert [one.task_id for one in call.tasks if isinstance(one, Wanted)] == list(range(1, n + 1))
+    assert began + 5.0 <= call.until < began + 5.5  # what the reading takes is a part of the answer's time
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"null", b'{"action": 1}'])
