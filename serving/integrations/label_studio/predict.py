@@ -27,7 +27,7 @@ from serving.service import Service
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 256  # items that are labelled and stored together, or read and written together
-_MANY = 200  # tasks, above which they are read in a thread: 20,000 took 1.1 s
+_MANY = 200  # tasks, above which they are read in a thread: 20,000 hold the loop up for about a second
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0  # for what a run has come to
 _STORE_S = 5.0  # that the store may take beyond a call's deadline, which is well before Label Studio's
 _LET_GO_S = 1.0
