@@ -97,6 +97,11 @@ class Decision:
     is_blind: bool = False
     uniform_rate: float | None = None
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether whoever labels the item sees nothing of the pre-label: a blind review, or a start from scratch."""
+        return self.is_blind or self.route == "scratch"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:

@@ -1,4 +1,4 @@
-"""Builds the Ray Serve applications from the settings: one per model version, a worker of runs, and a gateway."""
+"""Builds the Ray Serve applications from the settings: one per model version, one for runs and projects, a gateway."""
 
 from __future__ import annotations
 
@@ -98,10 +98,9 @@ def build(settings: Settings, *, folder: Path) -> list[RunTarget]:
         )
         for card in settings.models
     ]
-    if settings.server.max_runs:
-        runs = run_application(settings)
-        targets.append(RunTarget(target=runs, name=RUNS, route_prefix=None, logging_config=LOGGING))
-    return [*targets, RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/", logging_config=LOGGING)]
+    runs = RunTarget(target=run_application(settings), name=RUNS, route_prefix=None, logging_config=LOGGING)
+    gateway = RunTarget(target=_gateway(settings), name=GATEWAY, route_prefix="/", logging_config=LOGGING)
+    return [*targets, runs, gateway]
 
 
 def _crashes(settings: Settings, card: ModelCard, folder: Path) -> CrashLog:

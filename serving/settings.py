@@ -55,7 +55,8 @@ class ServerSettings(Section):
     a process that reads, stores and answers calls; equal items in flight are computed once per gateway, and each has
     at most ``max_calls`` calls with items in work at the same time, with bodies of at most ``max_bodies_bytes``; others
     are refused with 429. A model that dies ``max_crashes`` times within ten minutes is not started again. Of the posted
-    runs over drops ``max_runs`` are worked on at a time; 0 leaves them to other services on this store.
+    runs over drops ``max_runs`` are worked on at a time; 0 leaves them to other services on this store, and serves
+    connected projects all the same.
     """
 
     host: str = "127.0.0.1"

@@ -42,6 +42,11 @@ class Result:
     provenance: Provenance | None = None
     error: Failure | None = None
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether whoever labels the item must not see these labels; they are for whoever runs the service."""
+        return self.decision is not None and self.decision.is_hidden
+
 
 def result(outcome: Outcome) -> Result:
     """An outcome as users see it."""

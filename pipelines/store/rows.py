@@ -234,7 +234,7 @@ def review_task_row(labelled: Labelled) -> Row:
     return {
         "queue": storable(labelled.decision.queue or "default"),
         "priority": priority(labelled.pre_label.uncertainty),
-        "is_blind": labelled.decision.is_blind or labelled.decision.route == "scratch",
+        "is_blind": labelled.decision.is_hidden,
     }
 
 

@@ -32,10 +32,12 @@ Labels = Any
 class Fields:
     """Which fields of a sample say what, beside the one that FiftyOne or the caller names for the labels.
 
-    With the prefix "prelabel": ``prelabel_status`` (labels, nothing_found, failed), ``prelabel_error`` (the failure's
-    code), ``prelabel_error_message``, ``prelabel_route``, ``prelabel_confidence``, and for each named uncertainty a
-    number, as ``prelabel_least_confidence``. Polygons and labels of the whole image, which are no detections, are in
-    ``prelabel_polygons`` and ``prelabel_labels``. A field without a value is None: of an earlier call, nothing stays.
+    With the prefix "prelabel": ``prelabel_status`` (labels, nothing_found, failed, hidden), ``prelabel_error`` (the
+    failure's code), ``prelabel_error_message``, ``prelabel_route``, ``prelabel_confidence``, and for each named
+    uncertainty a number, as ``prelabel_least_confidence``. Polygons and labels of the whole image, which are no
+    detections, are in ``prelabel_polygons`` and ``prelabel_labels``. A field without a value is None: of an earlier
+    call, nothing stays. What a person is to label from nothing is hidden: nothing else is said of it, and it has no
+    labels.
     """
 
     prefix: str = "prelabel"
@@ -51,6 +53,8 @@ class Fields:
             "polygons": found.get("Polylines"),
             "labels": found.get("Classifications"),
         }
+        if result.is_hidden:
+            named = {name: "hidden" if name == "status" else None for name in named}
         return {f"{self.prefix}_{name}": value for name, value in named.items()}
 
 
@@ -155,10 +159,13 @@ def mark(sample: Sample, values: Mapping[str, object], *, known: Set[str]) -> No
 
 
 def label_lists(result: Result) -> dict[str, Labels]:
-    """The result's labels as FiftyOne's own; a list of detections always, of other kinds where there are any."""
+    """The result's labels as FiftyOne's own; a list of detections always, of other kinds where there are any.
+
+    What is hidden has no labels, and the empty list takes away those of an earlier call.
+    """
     classes = library("fiftyone.core.labels")
     of_kind: dict[str, list[Labels]] = {"Detections": []}
-    for kind, label in labels_of_sample(result, Counter()):
+    for kind, label in () if result.is_hidden else labels_of_sample(result, Counter()):
         of_kind.setdefault(kind, []).append(getattr(classes, kind.removesuffix("s"))(**label))
     return {kind: getattr(classes, kind)(**{kind.lower(): found}) for kind, found in of_kind.items()}
 

@@ -78,6 +78,8 @@ async def predict(body: PredictBody, service: ServiceOf, request: Request) -> Js
     found = result(outcomes[0])
     if found.error is not None:
         return failed(found.error.code, found.error.message)
+    if found.is_hidden:  # whoever asks is to label it from nothing, and keeps what they have drawn
+        return {"success": True, "data": {"shapes": [], "description": "", "replace": False}}
     drawn = await asyncio.to_thread(shapes, found, threshold=body.params.conf_threshold)
     return {"success": True, "data": {"shapes": drawn, "description": ""}}
 

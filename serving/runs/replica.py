@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from serving.settings import Settings
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
+    from pipelines.prelabel import Flow
+    from pipelines.store.store import Store
+    from serving.integrations.label_studio.media import ConnectionMedia
+    from serving.service import DeployedModels
+
 RUNS = "runs"
 _POOLED = 8  # connections to the store, and as many in need
 _POOLED_PER_RUN = 2  # one of which holds the run
 
 
+class Worker(Protocol):
+    """What works until it is cancelled."""
+
+    async def work(self) -> None: ...
+
+
 class RunReplica:
-    """The process that works on posted runs, beside the gateways, so that no call waits for a drop."""
+    """The process that works on posted runs and for connected projects, beside the gateways, so that no call waits."""
 
     def __init__(self, settings: Settings) -> None:
         self._working = asyncio.get_running_loop().create_task(_work(settings))
@@ -24,15 +36,15 @@ class RunReplica:
     async def check_health(self) -> None:
         """Raise RuntimeError when nothing is worked on any more, so that Serve starts another."""
         if self._working.done():
-            raise RuntimeError("the worker of runs has ended") from self._working.exception()
+            raise RuntimeError(
+                "the workers of runs and of connected projects have ended"
+            ) from self._working.exception()
 
 
 async def _work(settings: Settings) -> None:
     from pipelines.store.store import Store
     from serving.handles import ServeModels
     from serving.integrations.label_studio.media import ConnectionMedia
-    from serving.integrations.label_studio.worker import LabelStudioWorker
-    from serving.runs.worker import RunWorker
     from serving.service import flow_over, store_url
 
     pool_size = _POOLED + _POOLED_PER_RUN * settings.server.max_runs
@@ -42,16 +54,27 @@ async def _work(settings: Settings) -> None:
             Store.open(url, pool_size=pool_size) as store,
             flow_over(settings, models, store) as flow,
             ConnectionMedia(settings.fetch) as media,
-            asyncio.TaskGroup() as workers,
+            asyncio.TaskGroup() as working,
         ):
-            runs = RunWorker(settings, models=models, store=store, flow=flow, media=media)
-            projects = LabelStudioWorker(settings, models=models, store=store, flow=flow)
-            workers.create_task(runs.work())
-            workers.create_task(projects.work())
+            for worker in workers(settings, models=models, store=store, flow=flow, media=media):
+                working.create_task(worker.work())
+
+
+def workers(
+    settings: Settings, *, models: DeployedModels, store: Store, flow: Flow, media: ConnectionMedia
+) -> Sequence[Worker]:
+    """What works here for as long as the process lives: for connected projects always, on runs where there is room."""
+    from serving.integrations.label_studio.worker import LabelStudioWorker
+    from serving.runs.worker import RunWorker
+
+    projects = LabelStudioWorker(settings, models=models, store=store, flow=flow)
+    if not settings.server.max_runs:
+        return [projects]
+    return [projects, RunWorker(settings, models=models, store=store, flow=flow, media=media)]
 
 
 def run_application(settings: Settings) -> Application:
-    """The Serve application that works on posted runs."""
+    """The Serve application that works on posted runs and for connected projects."""
     from ray import serve
 
     deployment = serve.deployment(

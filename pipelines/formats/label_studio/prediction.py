@@ -31,11 +31,10 @@ def prediction(
     """
     found = result(labelled)
     left_out = LeftOut() if left_out is None else left_out
-    is_hidden = labelled.decision.is_blind or labelled.decision.route == "scratch"
-    shown = [] if is_hidden else list(regions(binding, found, text=text, left_out=left_out))
+    shown = [] if found.is_hidden else list(regions(binding, found, text=text, left_out=left_out))
     return {
         "model_version": model_version,
-        "score": _AS_OF_A_COIN if is_hidden else score(found, binding),
+        "score": _AS_OF_A_COIN if found.is_hidden else score(found, binding),
         "result": as_json(shown, found, to_name=binding.source.name),
     }
 

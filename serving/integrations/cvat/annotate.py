@@ -44,7 +44,10 @@ class FailedFrame:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What came of a task's frames; ``left_out`` counts objects that no shape stands for, in words."""
+    """What came of a task's frames.
+
+    ``left_out`` counts, in words, objects that no shape stands for, and frames that a person is to label from nothing.
+    """
 
     frames: int = 0
     shapes: int = 0

@@ -71,7 +71,8 @@ async def invoke(
     """What a nuclio function answers to CVAT: a list of objects; or, where points are given, the object's mask.
 
     An object's ``confidence`` is calibrated where a calibration is in force. A mask is given as bits of its box, with a
-    polygon for whoever wants that. Clicks are answered and not kept; an image of a detector is stored like any other.
+    polygon for whoever wants that. Clicks are answered and not kept; an image of a detector is stored like any other,
+    and where a person is to label it from nothing, the list is empty.
     """
     deadline_s = service.settings.server.default_deadline_s
     if body.is_interactive:

@@ -57,7 +57,7 @@ class Wanted:
 def shapes(
     result: Result, labels: Mapping[str, Label], *, wanted: Wanted, left_out: Counter[str] | None = None
 ) -> list[Shape]:
-    """A result's objects as shapes that each object's label takes; none of an item that failed.
+    """A result's objects as shapes that each object's label takes; none of an item that failed, or that is hidden.
 
     A label of type any takes every shape as it is. For another type a mask becomes its box or a polygon, a polygon its
     box or a mask, a box the polygon of its corners. For a label of type tag an image has one tag, however many objects.
@@ -66,9 +66,12 @@ def shapes(
         result: what prelabel says of one image.
         labels: by the names that prelabel's models use.
         wanted: objects below the threshold are left out, masks become polygons where that is asked.
-        left_out: counts what no shape stands for, in words.
+        left_out: counts what no shape stands for, in words; a hidden item counts once, whatever is in it.
     """
     left_out = Counter() if left_out is None else left_out
+    if result.is_hidden:
+        left_out["items to be labelled from nothing"] += 1
+        return []
     found = list(_found(result, labels, wanted, left_out))
     best: dict[str, Shape] = {}
     for shape in found:

@@ -33,10 +33,30 @@ class TasksRoute(APIRoute):
 
 class _TasksRequest(Request):
     async def json(self) -> Any:
-        body, max_depth = await self.body(), self.app.state.server.max_json_depth
-        if len(body) > _LARGE_BYTES:
-            return await asyncio.to_thread(forgiving, body, max_depth=max_depth)
-        return forgiving(body, max_depth=max_depth)
+        return await _read(await self.body(), max_depth=self.app.state.server.max_json_depth)
+
+
+async def small_json(request: Request, *, most_bytes: int) -> tuple[Any] | None:
+    """The JSON of a body that nobody has begun to read; None if it is larger, of which no more than that is read.
+
+    Raises:
+        PrelabelError: invalid_json, too_large: as for ``forgiving``.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > most_bytes:
+        return None
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most_bytes:
+            return None
+    return (await _read(bytes(body), max_depth=request.app.state.server.max_json_depth),)
+
+
+async def _read(body: bytes, *, max_depth: int) -> Any:
+    if len(body) > _LARGE_BYTES:
+        return await asyncio.to_thread(forgiving, body, max_depth=max_depth)
+    return forgiving(body, max_depth=max_depth)
 
 
 def forgiving(body: bytes, *, max_depth: int) -> Any:

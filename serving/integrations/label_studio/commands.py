@@ -186,7 +186,7 @@ def findings_of(
         project_id=project,
         url=url,
         token=token,
-        service_url=service or _service_url(settings),
+        service_url=service,
         api_key=api_key,
     )
     return with_store(config, lambda store: diagnose(patient, settings, store))
@@ -267,9 +267,7 @@ def _tell(done: Connected, *, is_automatic: bool) -> None:
         else "Tasks are labelled when someone opens them, or chooses 'Retrieve Predictions' in the Data Manager.",
     ]
     if done.first_backend is not None:
-        warning = (
-            f"Label Studio asks only the first model, which is '{done.first_backend}': delete it in Settings → Model."
-        )
+        warning = f"Label Studio asks only the first model, '{done.first_backend}'; delete it in Settings → Model."
         lines = [*lines, warning]
     if done.missing_labels:
         lines = [*lines, f"Its labels lack {', '.join(done.missing_labels)}: what bears these is not shown."]

@@ -123,9 +123,7 @@ async def _refuse_another_name(server: LabelStudio, connections: Connections, or
     for other in await connections.all():
         is_same = (other.url, other.project_id) == (server.url, order.project_id)
         if not is_same and any(_is_of(url, other) for url in urls):
-            message = (
-                f"the project is connected already, as {other.name}; disconnect that first, or connect it so again"
-            )
+            message = f"the project is connected already, as {other.name}; disconnect that first, or name it so"
             raise ConflictError("already_connected", message)
 
 
@@ -149,10 +147,8 @@ async def _undo(
 
 
 def _advice(order: Order) -> str:
-    command = (
-        f"prelabel doctor label-studio --project {order.project_id} --url {order.url} --service {order.service_url}"
-    )
-    return f"'{command}' finds out why"
+    where = f"--project {order.project_id} --url {order.url} --service {order.service_url} --token …"
+    return f"'prelabel doctor label-studio {where}' finds out why"
 
 
 async def disconnect(connection: Connection, store: Store) -> bool:

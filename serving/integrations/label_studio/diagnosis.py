@@ -36,7 +36,7 @@ class Patient:
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     task: str | None = None
-    service_url: str
+    service_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
 
@@ -47,6 +47,8 @@ async def diagnose(patient: Patient, settings: Settings, store: Store) -> list[F
         ConfigError: the project is not connected, and its URL or a token were not given.
     """
     connection = await _connection(patient, store)
+    default_url = f"http://{settings.server.host}:{settings.server.port}"
+    patient = replace(patient, service_url=patient.service_url or connection.service_url or default_url)
     async with (
         LabelStudio(connection.url, token=connection.token, attempts=2) as server,
         ConnectionMedia(settings.fetch) as media,
@@ -100,7 +102,7 @@ async def _connection(patient: Patient, store: Store) -> Connection:
 async def _given_labels(patient: Patient, settings: Settings) -> dict[LabelTask, tuple[str, ...]]:
     """By task the labels that the running service gives; none where it does not answer, which is found elsewhere."""
     with suppress(PrelabelError):
-        async with AsyncClient(patient.service_url, api_key=patient.api_key, attempts=1) as client:
+        async with AsyncClient(patient.service_url or "", api_key=patient.api_key, attempts=1) as client:
             return await told_labels(settings, client)
     return {}
 
@@ -117,7 +119,7 @@ async def _address(server: LabelStudio, connection: Connection, patient: Patient
     Our API key is sent there, so it must be the service's own: whoever may add backends to a project sees the
     connection's id.
     """
-    service_url = (patient.service_url or connection.service_url).rstrip("/")
+    service_url = (patient.service_url or "").rstrip("/")
     with suppress(LabelStudioError):
         for backend in await server.backends(connection.project_id):
             path = backend.url.removeprefix(f"{service_url}/label-studio/")

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from serving.service import Service
 logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 256  # items that are labelled and stored together, or read and written together
+_MANY = 200  # tasks, above which they are read in a thread: 20,000 hold the loop up for about a second
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 1.0  # for what a run has come to
 _STORE_S = 5.0  # that the store may take beyond a call's deadline, which is well before Label Studio's
 _LET_GO_S = 1.0
@@ -75,16 +77,24 @@ class Answer:
     promised: frozenset[Key] = field(default_factory=frozenset)
 
 
-def call_of(service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float) -> Call:
+async def call_of(
+    service: Service, bound: Bound, tasks: Sequence[Any], *, server_url: str | None, answer_s: float
+) -> Call:
     """A call, from what was sent."""
     version = current_version(service.settings, service.models, service.flow, bound.task)
+    until = asyncio.get_running_loop().time() + answer_s
+    read = partial(_wanted, tasks, bound, server_url=server_url)
     return Call(
         bound=bound,
         version=version.name,
         labels_with=version.labels_with,
-        tasks=[wanted(task, bound, server_url=server_url) for task in tasks],
-        until=asyncio.get_running_loop().time() + answer_s,
+        tasks=await asyncio.to_thread(read) if len(tasks) > _MANY else read(),
+        until=until,
     )
+
+
+def _wanted(tasks: Sequence[Any], bound: Bound, *, server_url: str | None) -> list[Wanted | Refused]:
+    return [wanted(task, bound, server_url=server_url) for task in tasks]
 
 
 async def interactive(call: Call, context: Mapping[str, Any], flow: Flow) -> Answer:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
 
@@ -23,7 +23,7 @@ from pipelines.errors import NotFoundError, StoreUnavailableError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.label_studio.events import Events
 from serving.integrations.label_studio import predict as answers
-from serving.integrations.label_studio.body import TasksRoute
+from serving.integrations.label_studio.body import TasksRoute, small_json
 from serving.integrations.label_studio.call import FAILED, Given, PredictBody, SetupBody, bound, deployed
 from serving.integrations.label_studio.errors import LabelStudioError
 from serving.integrations.label_studio.hints import hint_of
@@ -35,11 +35,12 @@ from serving.service_of import ServiceOf
 
 logger = logging.getLogger(__name__)
 
-# Webhooks come without credentials; the key in their path admits them.
-SECRET_PATHS = re.compile(r"/label-studio/[^/]+/[^/]+/webhook")
+# Webhooks come without credentials; the key in their path admits them, whose form is that of a connection's.
+SECRET_PATHS = re.compile(r"/label-studio/[^/]+/[0-9a-f]{12}-[0-9A-Za-z_-]{43}/webhook")
 
 # While a store hangs. Label Studio lets whoever saves an annotation wait for its webhooks, 1 s at most.
 _HINT_S = 0.5
+_HINT_BYTES = 8 * 2**20
 _KEY_S = 1.0  # to look a key up; Label Studio waits 3 s for /setup
 _KEY_OF_CALL_S = 10.0
 _UP = {"status": "UP", "model_class": "prelabel"}
@@ -81,7 +82,7 @@ async def setup_connected(task: _Task, key: _Key, body: SetupBody, service: Serv
 async def predict(task: _Task, body: PredictBody, service: ServiceOf) -> Response:
     """Predictions for tasks; what is not ready by the deadline is asked for again by Label Studio."""
     try:
-        call = _call(service, task, body, server_url=None)
+        call = await _call(service, task, body, server_url=None)
     except ModelError as err:
         return await _none_now(body, err.message)
     if body.context is not None:
@@ -100,7 +101,7 @@ async def predict_connected(task: _Task, key: _Key, body: PredictBody, service: 
         return await _none_now(body, "the store does not answer")
     try:
         flow = service.flow_for(connection)
-        call = _call(service, task, body, server_url=connection.url)
+        call = await _call(service, task, body, server_url=connection.url)
     except (ModelError, LabelStudioError) as err:
         return await _none_now(body, err.message)
     if body.context is not None:
@@ -111,14 +112,18 @@ async def predict_connected(task: _Task, key: _Key, body: PredictBody, service: 
 
 
 @routes.post("/{task}/{key}/webhook", status_code=201)
-async def webhook(key: _Key, body: AnyBody, service: ServiceOf) -> dict[str, str]:
-    """Notes a hint that something was done in the project; what it was is read from Label Studio later."""
-    hint = hint_of(body.model_extra or {})
+async def webhook(key: _Key, request: Request, service: ServiceOf) -> dict[str, str]:
+    """Notes a hint that something was done in the project; what it was is read from Label Studio later.
+
+    The body is read when its sender is known, and only as far as a hint can be large.
+    """
     try:
         async with asyncio.timeout(_HINT_S):
             connection = await _admitted(service, key, within_s=_HINT_S)
-            if connection is None or hint is None:
-                return {"status": "ignored" if connection else "later"}
+            if connection is None or (body := await small_json(request, most_bytes=_HINT_BYTES)) is None:
+                return {"status": "later"}
+            if (hint := hint_of(body[0]) if isinstance(body[0], dict) else None) is None:
+                return {"status": "ignored"}
             await Events(service.store, connection.id).add(hint.action, hint.ids)
     except (TimeoutError, StoreUnavailableError):
         logger.warning("a webhook was not noted in time; the next look finds what it was about")
@@ -181,11 +186,11 @@ def _version(service: Service, task: str, label_config: str) -> str:
     return model_version(service.settings, service.models, service.flow, found.task)
 
 
-def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
+async def _call(service: Service, task: str, body: PredictBody, *, server_url: str | None) -> Call:
     is_interactive = body.context is not None
     found = bound(service.settings, task, body.label_config or "", given=_given(service), is_interactive=is_interactive)
     answer_s = service.settings.label_studio.answer_s
-    return call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
+    return await call_of(service, found, body.tasks, server_url=server_url, answer_s=answer_s)
 
 
 async def _admitted(service: Service, key: str, *, within_s: float) -> Connection | None:

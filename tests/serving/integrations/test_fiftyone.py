@@ -76,6 +76,29 @@ def test_a_sample_can_be_sorted_by_how_unsure_the_model_is(library: Reader, serv
     assert (sample["prelabel_confidence"], sample["prelabel_route"]) == (0.75, "review")
 
 
+@pytest.mark.parametrize("do", ["call", "apply"])
+def test_of_what_a_person_is_to_label_from_nothing_a_sample_says_only_that(
+    library: Reader, service: Faulty, images: list[str], do: str
+) -> None:
+    calls = list[str]()
+
+    def then_hidden(got: Got) -> Any:
+        calls.append(got.path)
+        answer = seen(got)
+        for result in answer["results"] if len(calls) > 1 else ():
+            result["decision"] |= {"route": "audit", "is_blind": True}
+        return answer
+
+    service.answers = then_hidden
+
+    (sample,) = ask(library, service, do, images[:1], task="segmentation", times=2)["samples"]
+
+    assert len(calls) == 2
+    assert (sample["prelabel_status"], sample["found"]) == ("hidden", [])
+    told = {name for name, value in sample.items() if value is not None} - {"prelabel_status", "found"}
+    assert told == set()
+
+
 def test_the_files_own_bytes_are_sent(library: Reader, service: Faulty, images: list[str]) -> None:
     ask(library, service, "call", images[:1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +16,11 @@ from pipelines.types import Decision, Failure
 from tests.serving.client.faulty import Got
 
 DECISION = Decision(route="review", queue="images", reason="r", policy_id="p", threshold=0.5, propensity=1.0, draw=None)
+
+
+def hidden(result: Result) -> Result:
+    """The result, decided such that whoever labels the item must not see it."""
+    return replace(result, decision=replace(result.decision or DECISION, route="audit", is_blind=True))
 
 
 def seen(got: Got) -> Any:

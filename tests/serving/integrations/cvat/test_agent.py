@@ -28,6 +28,7 @@ from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
 from tests.serving.integrations.cvat.images import frames, labels
 from tests.serving.integrations.cvat.real import forward_calls
 from tests.serving.integrations.cvat.stub import TOKEN, Fault, StubCvat, StubTask, a_cvat
+from tests.serving.integrations.vision import hidden
 
 AGENT = "agent-of-the-tests"
 FILES = [(f"{number}.png", f"file {number}".encode()) for number in range(7)]
@@ -63,7 +64,8 @@ class Circles:
 def _circle(request: Request) -> Result:
     if request.item.data == b"fail":
         return replace(a_failure(), id=request.item.id)
-    return a_result(request.item.id, an_annotation(score=0.75))
+    found = a_result(request.item.id, an_annotation(score=0.75))
+    return hidden(found) if request.item.data == b"hide" else found
 
 
 @pytest.fixture
@@ -125,6 +127,18 @@ def test_the_frames_of_a_task_are_computed_in_few_forward_calls(address: str) ->
     assert items_after - items == 40
     assert calls_after - calls <= 8  # a hundred in at most twenty
     assert len({shape["frame"] for shape in shapes(cvat, "r1")}) > 35
+
+
+def test_what_a_person_is_to_label_from_nothing_is_not_drawn_for_them(cvat: StubCvat) -> None:
+    cvat.tasks[1] = replace(cvat.tasks[1], files=[("0.png", b"hide"), ("1.png", b"show"), ("2.png", b"hide")])
+    cvat.ask("batch", "r1", TASK)
+    cvat.ask("interactive", "r2", FRAME)
+
+    burst(cvat, Circles())
+
+    assert [shape["frame"] for shape in shapes(cvat, "r1")] == [1]
+    assert shapes(cvat, "r2") == []
+    assert cvat.failed == {}
 
 
 def test_a_task_is_labelled_as_its_request_maps_the_labels(cvat: StubCvat) -> None:

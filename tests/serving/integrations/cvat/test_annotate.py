@@ -21,6 +21,7 @@ from tests.pipelines.formats.builders import a_failure, a_result, an_annotation
 from tests.serving.integrations.cvat.images import BAD, frames, labels
 from tests.serving.integrations.cvat.real import forward_calls
 from tests.serving.integrations.cvat.stub import TOKEN, Fault, StubCvat, StubTask, a_cvat
+from tests.serving.integrations.vision import hidden
 
 FILES = [(f"{number}.png", f"file {number}".encode()) for number in range(7)]
 
@@ -38,7 +39,8 @@ class Circles:
     def _result(self, request: Request) -> Result:
         if request.item.data == b"fail":
             return replace(a_failure(), id=request.item.id)
-        return a_result(request.item.id, an_annotation(score=0.75))
+        found = a_result(request.item.id, an_annotation(score=0.75))
+        return hidden(found) if request.item.data == b"hide" else found
 
 
 def a_task(**changes: Any) -> StubTask:
@@ -60,6 +62,16 @@ def job(cvat: StubCvat, service: Any, waits: list[float] | None = None, **asked:
 def stored(cvat: StubCvat) -> dict[str, Any]:
     [upload] = cvat.tasks[1].annotations
     return upload
+
+
+def test_frames_to_be_labelled_from_nothing_get_no_shapes_and_are_counted() -> None:
+    files = [("0.png", b"hide"), ("1.png", b"show"), ("2.png", b"hide")]
+    with a_cvat(tasks={1: a_task(files=files)}) as cvat:
+        report = job(cvat, Circles())
+
+        assert [shape["frame"] for shape in stored(cvat)["shapes"]] == [1]
+    assert (report.frames, report.shapes, report.failed) == (3, 1, [])
+    assert report.left_out == {"items to be labelled from nothing": 2}
 
 
 def test_a_hundred_frames_are_computed_in_at_most_twenty_forward_calls(address: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from models.geometry import decode_mask, encode_mask
 from models.types import Annotation, Box, Geometry, Polygon, TextSpan, WholeItem
 from pipelines.formats.results import RESULT, Result
+from pipelines.types import Route
 from serving.integrations.cvat.attribute import Attribute
 from serving.integrations.cvat.label import Label
 from serving.integrations.cvat.mask_code import decoded
@@ -48,6 +49,19 @@ def a_label(kind: str, *, id_: int, name: str, attributes: tuple[str, ...] = ())
         for n, one in enumerate(attributes)
     ]
     return {"id": id_, "name": name, "type": kind, "attributes": own, "sublabels": [], "has_parent": False}
+
+
+@pytest.mark.parametrize(("route", "is_blind"), [("review", True), ("audit", True), ("scratch", False)])
+def test_what_a_person_is_to_label_from_nothing_has_no_shapes(route: Route, is_blind: bool) -> None:
+    shown = of(an_annotation(label="cat"))
+    assert shown.decision is not None
+    labels, left_out = {"cat": Label(id=1, name="cat")}, Counter[str]()
+
+    hidden = replace(shown, decision=replace(shown.decision, route=route, is_blind=is_blind))
+
+    assert len(shapes(shown, labels, wanted=Wanted())) == 1
+    assert shapes(hidden, labels, wanted=Wanted(), left_out=left_out) == []
+    assert left_out == {"items to be labelled from nothing": 1}
 
 
 def test_the_calibrated_confidence_goes_before_the_models_score() -> None:

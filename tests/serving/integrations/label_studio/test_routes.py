@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,10 +16,14 @@ from sqlalchemy import text
 
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection, Connections
-from pipelines.store.label_studio.deliveries import Deliveries
+from pipelines.store.label_studio.deliveries import Deliveries, Wanted
 from pipelines.store.label_studio.events import Events
 from pipelines.store.store import Store
 from pipelines.types import ModelUse
+from serving.auth import new_key
+from serving.integrations.label_studio import predict as answers
+from serving.integrations.label_studio.call import bound
+from serving.service import open_service
 from tests.serving.builders import ObedientModels, a_client
 from tests.serving.runs.builders import CUT_OFF, settings_over, working
 
@@ -46,6 +52,49 @@ async def connected(url: str) -> AsyncIterator[tuple[Store, Connection, str]]:
     async with Store.open(url) as store:
         connection, key = await Connections(store).connect("http://127.0.0.1:1", 2, task="ner", token="a" * 40)
         yield store, connection, key
+
+
+class _Streaming(httpx.AsyncBaseTransport):
+    """Hands a body to the application piece by piece as it reads, as a server does."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        pieces, sent = aiter(request.stream), list[Any]()
+
+        async def receive() -> dict[str, Any]:
+            piece = await anext(pieces, None)
+            return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": "http",
+            "path": request.url.path,
+            "raw_path": request.url.raw_path,
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8000),
+        }
+        await self._app(scope, receive, send)
+        content = b"".join(message.get("body", b"") for message in sent[1:])
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
+
+
+def streaming(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same application, called such that its caller sees what it reads."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    return httpx.AsyncClient(transport=_Streaming(transport.app), base_url=client.base_url)
 
 
 @pytest.fixture
@@ -185,8 +234,6 @@ async def test_a_webhook_is_a_hint_that_is_noted(postgres_url: str) -> None:
 
 
 async def test_only_the_key_admits_a_webhook_and_only_a_webhook(postgres_url: str) -> None:
-    from serving.auth import new_key
-
     api_key, line = new_key()
     settings = settings_over(None, postgres_url, api_keys=(line,))
     async with a_client(settings) as client, connected(postgres_url) as (_, _, key):
@@ -202,6 +249,84 @@ async def test_only_the_key_admits_a_webhook_and_only_a_webhook(postgres_url: st
 
         statuses = [answer.status_code for answer in (by_key, by_another, without, call, admitted)]
         assert statuses == [201, 404, 401, 401, 200]
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("0123456789ab-" + "x" * 43, 404),
+        ("0123456789ab-" + "x" * 42, 401),
+        ("x", 401),
+        ("A" * 12 + "-" + "x" * 43, 401),
+    ],
+)
+async def test_of_whoever_has_no_key_not_a_byte_is_read(postgres_url: str, key: str, status: int) -> None:
+    settings, read = settings_over(None, postgres_url, api_keys=(new_key()[1],)), list[int]()
+
+    async def a_lot() -> AsyncIterator[bytes]:
+        for _ in range(16):
+            read.append(2**20)
+            yield b"x" * 2**20
+
+    async with a_client(settings) as client, streaming(client) as stranger:
+        answer = await stranger.post(f"/label-studio/ner/{key}/webhook", content=a_lot())
+
+    assert (answer.status_code, read) == (status, [])
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+async def test_a_webhook_larger_than_any_is_left_to_the_next_look(postgres_url: str, is_declared: bool) -> None:
+    async with a_client(settings_over(None, postgres_url)) as client, connected(postgres_url) as (store, c, key):
+        path, hint = f"/label-studio/ner/{key}/webhook", {"action": "TASKS_CREATED", "tasks": [{"id": 4}]}
+        read = list[int]()
+
+        async def padded(size: int) -> AsyncIterator[bytes]:
+            for start in range(0, size, 2**20):
+                read.append(start)
+                yield json.dumps(hint).encode().ljust(2**20) if not start else b" " * 2**20
+
+        async with streaming(client) as sender:
+            declared = {"Content-Length": str(32 * 2**20)} if is_declared else {}
+            large = await sender.post(path, content=padded(32 * 2**20), headers=declared)
+            of_large, found = len(read), await Events(store, c.id).due()
+            fitting = await sender.post(path, content=padded(8 * 2**20))
+
+        assert (large.status_code, large.json()) == (201, {"status": "later"})
+        assert (of_large, found) == (0 if is_declared else 9, [])
+        assert (fitting.status_code, fitting.json()) == (201, {"status": "ok"})
+        assert [event.ids for event in await Events(store, c.id).due()] == [(4,)]
+
+
+@pytest.mark.parametrize(("n", "is_in_loop"), [(1, True), (200, True), (201, False), (5_000, False)])
+async def test_many_tasks_are_read_beside_the_loop(postgres_url: str, n: int, is_in_loop: bool) -> None:
+    threads = set[int]()
+
+    class Watched(dict[str, Any]):
+        """A task that knows which threads read it."""
+
+        def get(self, key: str, default: Any = None, /) -> Any:
+            threads.add(threading.get_ident())
+            return super().get(key, default)
+
+    given = [Watched(task) for task in tasks(*map(str, range(n)))]
+    async with open_service(settings_over(None, postgres_url), ObedientModels()) as service:
+        found = bound(service.settings, "ner", CONFIG)
+        began = asyncio.get_running_loop().time()
+
+        call = await answers.call_of(service, found, given, server_url=None, answer_s=5.0)
+
+    assert threads
+    assert (threading.get_ident() in threads) == is_in_loop
+    assert [one.task_id for one in call.tasks if isinstance(one, Wanted)] == list(range(1, n + 1))
+    assert began + 5.0 <= call.until < began + 5.5  # what the reading takes is a part of the answer's time
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"null", b'{"action": 1}'])
+async def test_a_webhook_that_is_no_hint_is_ignored(postgres_url: str, body: bytes) -> None:
+    async with a_client(settings_over(None, postgres_url)) as client, connected(postgres_url) as (_, _, key):
+        answer = await client.post(f"/label-studio/ner/{key}/webhook", content=body)
+
+    assert (answer.status_code, answer.json()) == (201, {"status": "ignored"})
 
 
 async def test_overload_leaves_the_slots_empty(client: httpx.AsyncClient) -> None:
