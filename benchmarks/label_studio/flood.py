@@ -1,8 +1,9 @@
 """Wants predictions for many tasks in one ``/predict``, kills the service meanwhile, and counts what Label Studio has.
 
-In two forms. *Posted*: a plain client sends what Label Studio would send, and the service is killed in the middle of
+In three forms. *Posted*: a plain client sends what Label Studio would send, and the service is killed in the middle of
 the call, so that its answer never comes. *Retrieved*: Label Studio itself sends it ("Retrieve Predictions"), and the
-service is killed when its answer has passed.
+service is killed when its answer has passed. *In part*: the same with a service that answers so soon that it has only
+some of the predictions by then, and pushes the others while Label Studio still stores those of the answer.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from benchmarks.label_studio.stored import Stored
 
 TASKS, QUICK_TASKS = 10_000, 600
 _KILL_AT = 0.3  # of the tasks labelled, as far as the run has told, which it does once a second
+_BEGINS_S, _TOO_MANY_PER_S = 1.5, 1_000.0  # until a run is under way; more than is labelled in a second on two cores
 _LONGEST_WAIT_S = 1_200.0
 _SETTLES_S = 70.0  # in which the service looks for what may have arrived four times, and polls once
-_LOOK_S = 2.0
+_KILL_LOOK_S, _LOOK_S = 0.2, 2.0
 _CLIENT_S = 100.0  # Label Studio waits so long (ML_TIMEOUT_PREDICT)
 
-Form = Literal["posted", "retrieved"]
+Form = Literal["posted", "retrieved", "in part"]
 FORMS: tuple[Form, ...] = get_args(Form)  # in the order in which they are measured
 Progress = Callable[[str], None]
 
@@ -61,7 +63,7 @@ class Flood:
     """What came of one form; times are in seconds since the call began.
 
     Attributes:
-        answer: what the sender got: an HTTP status, or how it failed.
+        answer: what the sender got, or whoever had Label Studio send it: an HTTP status, or how it failed.
         first_answer_s: when the first answer had passed; None where none came.
         filled: how many of its slots held a prediction.
         attempts: how often the run was begun.
@@ -84,23 +86,29 @@ class Flood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floods:
-    """Both forms, and the release of Label Studio."""
+    """All forms, and the release of Label Studio."""
 
     release: str
     floods: tuple[Flood, ...]
 
 
 def measure(*, quick: bool, progress: Progress) -> Floods:
-    """Both forms, one after the other, against one Label Studio and one service.
+    """Every form, one after the other, against one Label Studio and a new service each.
 
     Raises:
         LabelStudioMissing: its environment has not been built.
     """
     n = QUICK_TASKS if quick else TASKS
-    with platform.running() as label_studio, killable(subject.configuration()) as service:
-        progress(f"the service is ready after {service.start():.0f} s; {n} tasks in each form")
-        floods = [_Flooding(form, label_studio, service, n, progress).measure() for form in FORMS]
+    with platform.running() as label_studio:
+        floods = [_flood(form, label_studio, n, progress) for form in FORMS]
         return Floods(release=label_studio.release(), floods=tuple(floods))
+
+
+def _flood(form: Form, label_studio: Platform, n: int, progress: Progress) -> Flood:
+    answer_s = _BEGINS_S + n / _TOO_MANY_PER_S if form == "in part" else None
+    with killable(subject.configuration(answer_s=answer_s)) as service:
+        progress(f"{form}: the service is ready after {service.start():.0f} s")
+        return _Flooding(form, label_studio, service, n, progress).measure()
 
 
 class _Flooding:
@@ -128,14 +136,14 @@ class _Flooding:
             return self._counted(kill, answer, all_stored_s, relay)
 
     def _sending(self) -> Callable[[], str]:
-        """What sends the call; it returns what the sender was told."""
+        """What sends the call, or has Label Studio send it; it returns what the sender, or its user, was told."""
         match self._form:
             case "posted":
                 url = f"{self._label_studio.backend_url(self._project)}/predict"
                 body = tasks.predict_body(self._project.texts, project=self._project.uid)
-                return lambda: _posted(url, body)
-            case "retrieved":
-                return lambda: f"{self._label_studio.retrieve_predictions(self._project)} from Label Studio"
+                return lambda: _answer_of(lambda: _post(url, body))
+            case "retrieved" | "in part":
+                return lambda: _answer_of(lambda: self._label_studio.retrieve_predictions(self._project))
             case _:
                 assert_never(self._form)
 
@@ -147,14 +155,14 @@ class _Flooding:
         """
         until = time.monotonic() + 2 * _CLIENT_S
         while time.monotonic() < until:
-            if self._form == "retrieved":
+            if self._form != "posted":
                 if _answered(relay):
                     return self._run()
             elif (run := self._run()) and run["finished"] >= _KILL_AT * self._n:
                 return run
             if call.done() and not _answered(relay):
                 raise RuntimeError(f"{self._form}: the call ended with {call.result()} before it was answered")
-            time.sleep(0.05)
+            time.sleep(_KILL_LOOK_S)
         raise RuntimeError(f"{self._form}: no moment to kill came; the service says {self._service.log()[-1000:]}")
 
     def _kill(self, run: dict[str, Any]) -> Kill:
@@ -212,11 +220,16 @@ class _Flooding:
         self._progress(f"{self._form}: {line}")
 
 
-def _posted(url: str, body: bytes) -> str:
-    """Send a call as Label Studio does, and wait as long; the status, or how it failed."""
+def _post(url: str, body: bytes) -> int:
+    """Send a call as Label Studio does, and wait as long."""
     headers = {"Content-Type": "application/json"}
+    return httpx.post(url, content=body, headers=headers, timeout=_CLIENT_S, trust_env=False).status_code
+
+
+def _answer_of(send: Callable[[], int]) -> str:
+    """The status that a call ended with, or how it failed."""
     try:
-        return str(httpx.post(url, content=body, headers=headers, timeout=_CLIENT_S, trust_env=False).status_code)
+        return str(send())
     except httpx.HTTPError as err:
         return f"none ({type(err).__name__})"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 from rich.table import Table
 
@@ -55,11 +55,24 @@ def _of_kill(flood: Flood, claim: Any) -> list[Judgement]:
                 claim("attempts of the run", flood.attempts, 2, "at_least"),
             ]
         case "retrieved":
+            return [*common, *_answered(flood, claim)]
+        case "in part":
             return [
                 *common,
-                claim("first answer after", flood.first_answer_s, FIRST_ANSWER_S, "below", "s"),
-                claim("stored before the kill", kill.stored / flood.tasks, 1.0, "below"),
+                *_answered(flood, claim),
+                claim("predictions in the answer", flood.filled, 1, "at_least"),
+                claim("predictions in the answer, of all", flood.filled / flood.tasks, 1.0, "below"),
+                claim("attempts of the run", flood.attempts, 2, "at_least"),
             ]
+        case _:
+            assert_never(flood.form)
+
+
+def _answered(flood: Flood, claim: Any) -> list[Judgement]:
+    return [
+        claim("first answer after", flood.first_answer_s, FIRST_ANSWER_S, "below", "s"),
+        claim("stored before the kill", flood.kill.stored / flood.tasks, 1.0, "below"),
+    ]
 
 
 def figures(floods: Floods) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _probed(label_studio: Platform, service: Killable, project: Project, seconds
     path = urlsplit(label_studio.backend_url(project)).path
     setup = tasks.setup_body(project=project.uid, hostname=label_studio.url).decode()
     with ThreadPoolExecutor(2) as threads:
-        busy = [threads.submit(load.send, one) for one in loads(service.address, seconds + 2 * _WARM_UP_S)]
+        busy = [threads.submit(load.send, one) for one in loads(service.address, seconds + 4 * _WARM_UP_S)]
         time.sleep(_WARM_UP_S)
         with (
             sending(_probe(service.address, f"{path}/health", seconds)) as health,

@@ -14,6 +14,7 @@ from benchmarks.load import answer_end
 from benchmarks.service import free_port
 
 _CHUNK = 2**18
+_CLOSES_S = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,22 +39,23 @@ class Relay:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, with one of its own to the service; when either ends, so does the other."""
-        open_exchanges = list[Exchange]()
         try:
             to_reader, to_writer = await asyncio.open_connection(self._to.hostname, self._to.port)
         except OSError:
-            writer.close()
+            await _closed(writer)
             return
+        open_exchanges = list[Exchange]()
         ways = [
             asyncio.create_task(self._ask(reader, to_writer, open_exchanges)),
             asyncio.create_task(self._answer(to_reader, writer, open_exchanges)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        for one in (writer, to_writer):
-            with suppress(OSError):
-                one.close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            await _closed(writer, to_writer)
 
     async def _ask(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter, exchanges: list[Exchange]) -> None:
         with suppress(OSError):
@@ -102,6 +104,19 @@ def relaying(to: str) -> Iterator[Relay]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=30)
         loop.close()
+
+
+async def _closed(*writers: asyncio.StreamWriter) -> None:
+    """Close these once what was written has gone, or nobody reads it."""
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with suppress(OSError):
+            try:
+                async with asyncio.timeout(_CLOSES_S):
+                    await writer.wait_closed()
+            except TimeoutError:
+                writer.transport.abort()
 
 
 async def _end(server: asyncio.Server) -> None:

@@ -24,10 +24,10 @@ from pipelines.types import Labelled
 
 Key = tuple[int, str]  # a task's id, and the digest of what of it is labelled
 
-# For an answer to be sent, and for Label Studio to store it: on SQLite it took 25 ms for each prediction, and on
-# PostgreSQL none of them is to be seen before all are (1.23.2, one slow core).
-_ARRIVES_S = 60.0
-_ARRIVES_S_PER_TASK = 0.1
+# For an answer to be sent, and for Label Studio to store it, one by one: 10,000 took 245 s on SQLite, 1,000 on
+# PostgreSQL 102 s, and there none is to be seen before all are (1.23.2, two busy cores). Three times the slowest.
+_ARRIVES_S = 120.0
+_ARRIVES_S_PER_TASK = 0.3
 _ARRIVES_ON_S = 60.0  # after which of an answer that arrived in part no more comes
 _JUST_S = 30.0  # between Label Studio's look at what it has and its call
 _IN_FLIGHT_S = 30.0  # in which Label Studio may still be storing what was sent by somebody who is gone, or cut off
@@ -168,7 +168,7 @@ class Deliveries:
         Others are on their way already: just now pushed, or in the answer to another call. That of a task that is asked
         for alone, because somebody opens it, does not count, or two people who open one would not both see it.
         """
-        named = {"connection_id": self._connection_id, "version": version, "held_s": _arrives_s(keys)}
+        named = {"connection_id": self._connection_id, "version": version, "held_s": arrives_s(len(keys))}
         given = {"began_at": began_at, "is_alone": is_alone, "just_s": _JUST_S}
         async with database.transaction(self._engine) as connection:
             found = await connection.execute(_PROMISE, named | given | _arrays(keys))
@@ -176,7 +176,7 @@ class Deliveries:
 
     async def answered(self, keys: Collection[Key], *, version: str) -> None:
         """Note that the answer with these was sent."""
-        held_until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, _arrives_s(keys))
+        held_until = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, arrives_s(len(keys)))
         change = update(label_studio_tasks).where(self._these(keys, version), _STATE == "promised")
         async with database.transaction(self._engine) as connection:
             await connection.execute(change.values(state="answered", held_until=held_until, changed_at=_NOW))
@@ -347,8 +347,9 @@ class Deliveries:
         )
 
 
-def _arrives_s(keys: Collection[Key]) -> float:
-    return _ARRIVES_S + _ARRIVES_S_PER_TASK * len(keys)
+def arrives_s(predictions: int) -> float:
+    """After how many seconds an answer to ``/predict`` may be taken for lost, of which nothing has been seen."""
+    return _ARRIVES_S + _ARRIVES_S_PER_TASK * predictions
 
 
 def item_id(task_id: int, digest: str) -> str:

@@ -28,19 +28,6 @@ _IDS_A_CALL = 250
 _PAGE = 500
 
 
-def storing_limit_s(predictions: int) -> float:
-    """After how many seconds an answer to ``/predict`` of which nothing is to be seen may be taken for lost.
-
-    Label Studio takes an answer first and stores it then, each prediction by itself: 1,000 took 22 s with SQLite, where
-    they become visible one by one from the 4th second on, and 10,000 took 245 s (from the 38th on). With PostgreSQL
-    they are one transaction: none is visible until all are, after 102 s for 1,000 and 9 s for 200 (two busy cores). The
-    limit is three times the slowest of these. Label Studio waits 100 s for the answer (one after 95 s was stored); of
-    one that comes later it stores nothing, asks for it no second time, and tells its user "Retrieved 20 predictions"
-    all the same.
-    """
-    return 120.0 + 0.3 * predictions
-
-
 class LabelStudio:
     """One Label Studio server, as the user whose token it is.
 
@@ -232,7 +219,8 @@ class LabelStudio:
         list of a project's predictions is not paged, and 2,500 of them were 14 MB). It never makes Label Studio ask a
         backend.
 
-        Who wants to know by it whether an answer to ``/predict`` has arrived must wait: see `storing_limit_s`.
+        Who wants to know by it whether an answer to ``/predict`` has arrived must wait
+        (pipelines/store/label_studio/deliveries.py).
         """
         if "," in model_version or not model_version:
             message = f"a model version for Label Studio must be a text without commas; got {model_version!r}"

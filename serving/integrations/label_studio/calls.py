@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -210,6 +211,10 @@ def _parsed(response: httpx.Response, url: str) -> Any:
         return None
     try:
         return orjson.loads(response.content)
+    except ValueError:
+        pass
+    try:
+        return json.loads(response.content)  # which takes the lone surrogates that Label Studio keeps in texts
     except ValueError as err:
         kind = response.headers.get("content-type", "nothing known").partition(";")[0]
         raise _no_label_studio(url, f"{response.request.url.path} is {kind}, not JSON") from err

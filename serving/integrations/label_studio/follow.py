@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from models.errors import PrelabelError
 from models.types import Task as LabelTask
@@ -31,6 +31,30 @@ _MOST_NAMED = 10
 _OVERLAP = timedelta(minutes=2)  # of two looks, as a change is seen somewhat after the moment that it bears
 
 
+class Latest:
+    """The latest change that a project is known to have, and since when nothing newer has been seen.
+
+    A change is seen somewhat after the moment that it bears, so each look overlaps with the one before; but when
+    nothing new has come for long, what is known need not be read again.
+    """
+
+    def __init__(self) -> None:
+        self._moment: datetime | None = None
+        self._since = 0.0
+
+    def see(self, moment: datetime, *, now: float) -> None:
+        if self._moment != moment:
+            self._moment, self._since = moment, now
+
+    def after(self, polled_until: datetime | None, *, now: float) -> datetime | None:
+        """From when on changes are to be looked for; None for all there are."""
+        if polled_until is None:
+            return None
+        if self._moment is not None and now - self._since > 2 * _OVERLAP.total_seconds():
+            return self._moment + timedelta(microseconds=1)
+        return polled_until - _OVERLAP
+
+
 class Follower:
     """Looks up what hints are about, and what no hint told of.
 
@@ -51,6 +75,7 @@ class Follower:
         """``version`` says what labels a task's items now (version.py), ``given`` by which labels (labels.py)."""
         self._settings, self._version, self._given, self._server = settings, version, given, server
         self._connection, self._connections = connection, Connections(store)
+        self._latest = Latest()
         self._deliveries, self._answers = Deliveries(store, connection.id), PlatformAnswers(store)
 
     async def follow(self, event: Event, project: Project) -> None:
@@ -75,10 +100,10 @@ class Follower:
             PrelabelError: as in ``follow``; the next look begins where this one did.
         """
         since = (await self._connections.get(self._connection.id)).polled_until
-        began, latest = asyncio.get_running_loop().time(), since
+        began, latest = asyncio.get_running_loop().time(), None
         async for page in self._server.tasks(
             self._connection.project_id,
-            updated_since=None if since is None else since - _OVERLAP,
+            updated_since=self._latest.after(since, now=began),
             with_annotations=True,
             page=_AT_A_TIME,
         ):
@@ -88,8 +113,9 @@ class Follower:
                 latest = task.updated_at if latest is None else max(latest, task.updated_at)
         if latest is not None:
             # What has changed on a page since that was read is not known yet. None of it is older than the beginning.
-            took = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            await self._connections.polled(self._connection.id, latest - took)
+            ended = asyncio.get_running_loop().time()
+            await self._connections.polled(self._connection.id, latest - timedelta(seconds=ended - began))
+            self._latest.see(latest, now=ended)
 
     async def pull(self, project: Project) -> int:
         """Take over every answer of the project as it is now; how many tasks were looked at.

@@ -38,8 +38,10 @@ logger = logging.getLogger(__name__)
 # Webhooks come without credentials; the key in their path admits them.
 SECRET_PATHS = re.compile(r"/label-studio/[^/]+/[^/]+/webhook")
 
-_HINT_S = 0.15  # Label Studio lets whoever saves an annotation wait for its webhooks
+# While a store hangs. Label Studio lets whoever saves an annotation wait for its webhooks, 1 s at most.
+_HINT_S = 0.5
 _KEY_S = 1.0  # to look a key up; Label Studio waits 3 s for /setup
+_KEY_OF_CALL_S = 10.0
 _UP = {"status": "UP", "model_class": "prelabel"}
 
 _Task = Annotated[str, Path(max_length=64, description="a task, or auto")]
@@ -92,7 +94,8 @@ async def predict(task: _Task, body: PredictBody, service: ServiceOf) -> Respons
 @routes.post("/{task}/{key}/predict")
 async def predict_connected(task: _Task, key: _Key, body: PredictBody, service: ServiceOf) -> Response:
     """Predictions for tasks of a connected project; what is not ready by the deadline is sent when it is."""
-    connection = await _admitted(service, key, within_s=_KEY_S)
+    within_s = min(_KEY_OF_CALL_S, service.settings.label_studio.answer_s)
+    connection = await _admitted(service, key, within_s=within_s)
     if connection is None:
         return await _none_now(body, "the store does not answer")
     try:

@@ -14,7 +14,7 @@ from models.types import Item, Prediction
 from pipelines.policy import ThresholdPolicy
 from pipelines.store import engine as database
 from pipelines.store.label_studio.connections import Connection, Connections
-from pipelines.store.label_studio.deliveries import Begun, Deliveries, Key, Wanted, item_id
+from pipelines.store.label_studio.deliveries import Begun, Deliveries, Key, Wanted, arrives_s, item_id
 from pipelines.store.posted import PostedRuns
 from pipelines.store.store import Store
 from pipelines.types import Failed, Failure, Labelled, Outcome, PreLabel, Provenance
@@ -293,3 +293,8 @@ async def test_ten_thousand_tasks_fit_into_one_call(postgres_url: str) -> None:
         assert len(begun.keys) == 10_000
         assert await deliveries.finished(keys_of(wanted), version=VERSION) == set()
         assert await deliveries.counts() == {"open": 10_000}
+
+
+@pytest.mark.parametrize(("predictions", "took_s"), [(200, 14), (1_000, 102), (10_000, 245)])
+def test_no_answer_is_taken_for_lost_while_label_studio_may_still_store_it(predictions: int, took_s: float) -> None:
+    assert arrives_s(predictions) > 2 * took_s

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.integrations.label_studio.api import LabelStudio, storing_limit_s
+from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.errors import LabelStudioError, UnknownOutcomeError
 from tests.serving.integrations.label_studio.stub import DROP, Answer, Stub, a_jwt, a_stub
 
@@ -273,8 +273,3 @@ async def test_what_is_gone_is_told_from_what_failed(stub: Stub, server: LabelSt
         await server.project(5)
 
     assert caught.value.code == "label_studio_not_found"
-
-
-@pytest.mark.parametrize(("predictions", "seen_s"), [(200, 9), (1_000, 102), (10_000, 245)])
-def test_no_answer_is_taken_for_lost_while_label_studio_may_still_store_it(predictions: int, seen_s: float) -> None:
-    assert storing_limit_s(predictions) > 2 * seen_s

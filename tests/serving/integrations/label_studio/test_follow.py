@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from pipelines.store.label_studio.events import Event
 from pipelines.store.store import Store
 from serving.integrations.label_studio.api import LabelStudio
 from serving.integrations.label_studio.errors import LabelStudioError
-from serving.integrations.label_studio.follow import Follower
+from serving.integrations.label_studio.follow import Follower, Latest
 from tests.pipelines.formats.label_studio.builders import labels_tag, view
 from tests.serving.integrations.label_studio.builders import connected_to
 from tests.serving.integrations.label_studio.studio import CONFIG, TOKEN, Studio, a_studio
@@ -327,3 +328,21 @@ async def test_a_label_studio_that_is_down_moves_no_mark(postgres_url: str) -> N
         await project.poll()
 
         assert await project.reviews() == [("task-1", ["person"])]
+
+
+def test_what_is_known_is_not_read_again_for_ever() -> None:
+    moment = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+    latest = Latest()
+
+    first = latest.after(None, now=0.0)
+    latest.see(moment, now=10.0)
+    soon = latest.after(moment, now=60.0)
+    latest.see(moment, now=70.0)
+    later = latest.after(moment, now=300.0)
+    latest.see(moment + timedelta(hours=1), now=310.0)
+    newer = latest.after(moment + timedelta(hours=1), now=320.0)
+
+    assert first is None
+    assert soon is not None and soon < moment
+    assert later is not None and moment < later < moment + timedelta(seconds=1)
+    assert newer is not None and newer < moment + timedelta(hours=1)

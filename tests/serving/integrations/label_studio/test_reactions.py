@@ -175,7 +175,8 @@ async def test_a_store_that_goes_down_while_models_work_leaves_the_slots_empty(
     client: httpx.AsyncClient, key: str, models: PlayedModels, block_database: Block
 ) -> None:
     call = asyncio.create_task(predict(client, texts("Ann", "wait"), config=TEXTS, path=f"auto/{key}"))
-    await models.waits.wait()
+    async with asyncio.timeout(60.0):
+        await models.waits.wait()
     block_database(True)
     models.goes_on.set()
     try:
