@@ -2,11 +2,12 @@
 
 import io
 import re
+from contextlib import suppress
 
 import numpy as np
 from label_studio_sdk.converter.brush import mask2rle
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 _SIZE = {"width": 1400, "height": 900}
 _CENTRE = """
@@ -60,10 +61,15 @@ def _mark(words, key):
     """Give words a label by a double click on each."""
     spans = _page.locator(".htx-highlight")
     for count, word in enumerate(words, spans.count() + 1):
-        centre = _page.wait_for_function(_CENTRE, arg=word).json_value()
-        _page.keyboard.press(key)
-        _page.mouse.dblclick(*centre)
-        spans.nth(count - 1).wait_for()
+        for limit_ms in (10_000, 30_000):  # the text moves while the page is still being built, and the click misses it
+            centre = _page.wait_for_function(_CENTRE, arg=word).json_value()
+            _page.keyboard.press(key)
+            _page.mouse.dblclick(*centre)
+            with suppress(TimeoutError):
+                spans.nth(count - 1).wait_for(timeout=limit_ms)
+                break
+            _page.keyboard.press("Escape")
+        assert spans.count() == count
         _page.keyboard.press("Escape")
 
 

@@ -59,9 +59,7 @@ def test_label_studio_sends_the_api_key_with_every_call_but_webhooks_which_the_p
         assert nobody.post("/label-studio/ner/webhook", json=hook.sent).status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"), [("key", "refuses it (401)|authentication"), ("token", "refused the legacy")]
-)
+@pytest.mark.parametrize(("kind", "says"), [("key", "a valid API key"), ("token", "refused the legacy token")])
 def test_a_wrong_key_or_token_connects_nothing_and_says_so(
     studio: Callable[..., Studio], shared_server: LabelStudioServer, product: Product, kind: str, says: str
 ) -> None:
