@@ -271,7 +271,7 @@ class Follower:
         last one of its task. Whoever could have seen any of the task's pre-labels has seen it.
         """
         found = await self._deliveries.of_tasks([annotation.task])
-        was_shown = any(not _is_hidden(one.labelled) for one in found)
+        was_shown = any(not one.labelled.decision.is_hidden for one in found)
         known = (await self._answers.known([key])).get(key)
         if known is not None and known.run_id is not None and known.item_id is not None:
             return await self._known(known.run_id, known.item_id, found, was_shown=was_shown)
@@ -289,7 +289,7 @@ class Follower:
         tasks: set[LabelTask] = {one.task for one in found} or set(self._settings.tasks)
         for task in tasks:
             if (labelled := await self._deliveries.of_item(run_id, item_id, task)) is not None:
-                seen = was_shown or not _is_hidden(labelled)
+                seen = was_shown or not labelled.decision.is_hidden
                 return Shown(run_id=run_id, item_id=item_id, labelled=labelled, was_shown=seen)
         return None
 
@@ -321,7 +321,3 @@ class Follower:
     def _annotation_id(self, key: str) -> int | None:
         prefix = self._key(0)[:-1]
         return int(key.removeprefix(prefix)) if key.startswith(prefix) else None
-
-
-def _is_hidden(labelled: Labelled) -> bool:
-    return labelled.decision.is_blind or labelled.decision.route == "scratch"
