@@ -10,7 +10,6 @@ from serving.app import GATEWAY, build
 from serving.runs.replica import RUNS
 from tests.serving.builders import settings_with
 
-
 # Ray Serve's own models, when they are imported.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using extra keyword arguments on `Field` is deprecated:DeprecationWarning"
