@@ -43,6 +43,12 @@ def test_what_fits_in_no_header_is_refused_and_not_shown(make: Maker, name: str,
     assert f"{secret}{secret}" not in refused.value.message
 
 
+@pytest.mark.parametrize("make", [Client, AsyncClient])
+def test_an_address_of_the_service_needs_its_scheme(make: Maker) -> None:
+    with pytest.raises(ConfigError, match="no scheme or no host; give one like http://"):
+        make("127.0.0.1:8000")
+
+
 @MAKERS
 @pytest.mark.parametrize("url", ["http://[::1]:8000", "https://a.b/c/", "http://127.0.0.1:8000"])
 async def test_an_address_is_taken(make: Maker, url: str) -> None:
