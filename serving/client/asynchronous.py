@@ -17,6 +17,7 @@ from pipelines.formats.results import Result
 from pipelines.prelabel import Request
 from pipelines.types import Failure
 from serving.client import calls
+from serving.client.address import checked_url, checked_value
 from serving.client.batch import Batch, batches, halves
 from serving.client.call import Call, form
 from serving.client.calls import Pages, Terms
@@ -84,8 +85,13 @@ class AsyncClient:
         http: httpx.AsyncClient | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        """Prepares; calls nothing.
+
+        Raises:
+            ConfigError: the address or the key is none that a call could be made with.
+        """
+        self._url = checked_url(url)
+        self._headers = {"Authorization": f"Bearer {checked_value(api_key, name='api_key')}"} if api_key else {}
         self._timeout_s = timeout_s
         self._patience = Patience(attempts=attempts)
         self._http = http or httpx.AsyncClient(trust_env=False)

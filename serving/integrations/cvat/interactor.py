@@ -15,6 +15,7 @@ import pybase64
 
 from models.errors import ItemError, OverloadedError, PrelabelError
 from models.types import Task
+from serving.client.address import checked_url, checked_value
 from serving.client.errors import AnswerError, ServiceError, UnreachableError
 from serving.integrations.cvat.clicks import Clicks, read_box
 from serving.integrations.cvat.crop import png
@@ -45,9 +46,11 @@ class ServiceInteractor:
     def __init__(
         self, url: str, *, api_key: str | None = None, task: Task = "segmentation", timeout_s: float = 60.0
     ) -> None:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        headers = {"Content-Type": "application/json"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {checked_value(api_key, name='api_key')}"
+        self._url = f"{checked_url(url)}/cvat/{task}"
         self._http = httpx.Client(headers=headers, timeout=timeout_s, trust_env=False)
-        self._url = f"{url.rstrip('/')}/cvat/{task}"
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 
+from serving.client.address import checked_url, checked_value
 from serving.integrations.cvat.errors import CvatError
 from serving.integrations.cvat.label import Label, read_labels
 from serving.integrations.cvat.pause import Pauses
@@ -47,11 +48,16 @@ class CvatServer:
             token: a personal access token.
             user: a name and a password, where there is no token.
             organization: the short name of the organization to work in; "" for the personal workspace.
+
+        Raises:
+            ConfigError: the address, the token or the organization is none that a call could be made with.
         """
         headers = {"User-Agent": "prelabel"}
-        headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        headers |= {"X-Organization": organization} if organization is not None else {}
-        self.url = url.rstrip("/") if "://" in url else f"https://{url.rstrip('/')}"
+        if token:
+            headers["Authorization"] = f"Bearer {checked_value(token, name='token')}"
+        if organization is not None:
+            headers["X-Organization"] = checked_value(organization, name="organization")
+        self.url = checked_url(url if "://" in url else f"https://{url}")
         self._attempts, self._pauses, self._sleep = attempts, pauses or Pauses(), sleep
         self._client = httpx.Client(
             base_url=self.url,

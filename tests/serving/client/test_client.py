@@ -207,16 +207,6 @@ def test_nobody_at_the_address_is_said_after_all_attempts(client: MakeCalls) -> 
     assert len(calls.time.waits) == 3
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://127.0.0.1:port"])
-def test_what_is_no_address_is_said_at_once(client: MakeCalls, address: str) -> None:
-    calls = client(Faulty(address=address))
-
-    with pytest.raises(UnreachableError, match="check the address"):
-        calls("models")
-
-    assert calls.time.waits == []
-
-
 def most(items: int, fault: Fault = well) -> Fault:
     """A service that takes so many items in a call."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import pytest
 from typer.testing import CliRunner, Result
 
+from models.errors import ConfigError
 from serving.integrations.cvat.commands import cvat_app
 from tests.serving.integrations.cvat.images import BAD, frames, labels
 from tests.serving.integrations.cvat.stub import TOKEN, StubTask, a_cvat
@@ -66,3 +68,10 @@ def test_an_interactor_is_registered_with_what_it_takes() -> None:
         "min_neg_points": 0,
         "startswith_box_optional": True,
     }
+
+
+@pytest.mark.parametrize("words", [["--cvat", "http://[::1"], ["--cvat", "http://127.0.0.1:9", "--token", "ü"]])
+def test_a_wrong_address_or_token_is_no_traceback(words: Sequence[str]) -> None:
+    done = run(["annotate", "1", *words])
+
+    assert isinstance(done.exception, ConfigError)  # which the command line says as one line
