@@ -66,7 +66,7 @@ def served(config: dict[str, Any], folder: Path) -> Iterator[Served]:
             yield Served(process=process, address=f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=300) == 0
+            assert process.wait(timeout=300) == 0, (folder / "log").read_text()
 
 
 @contextmanager
