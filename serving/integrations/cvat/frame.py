@@ -70,6 +70,8 @@ class TaskFrames:
             yield from map(self._alone, self.indices)
             return
         chunks = [(number, list(own)) for number, own in groupby(self.indices, key=lambda i: i // self._chunk)]
+        if not chunks:  # all frames were deleted
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="cvat-chunks") as ahead:
             coming: Future[bytes | None] = ahead.submit(self._chunk_bytes, chunks[0][0])
             for place, (number, indices) in enumerate(chunks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -121,9 +122,11 @@ def _offered(binding: Binding) -> Prompts:
     return Prompts(labels=tuple(label for label in binding.labels if label not in missing)) if missing else Prompts()
 
 
-def prediction_of(found: Bound, labelled: Labelled, *, version: str) -> dict[str, Any]:
+def prediction_of(
+    found: Bound, labelled: Labelled, *, version: str, left_out: Counter[str] | None = None
+) -> dict[str, Any]:
     """What Label Studio is told of an outcome; the same by whichever way it gets there."""
-    return prediction(found.binding, labelled, model_version=version, text=labelled.item.text)
+    return prediction(found.binding, labelled, model_version=version, text=labelled.item.text, left_out=left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

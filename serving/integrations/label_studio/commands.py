@@ -76,7 +76,7 @@ def connect(
     order = Order(
         url=url,
         project_id=project,
-        token=token or typer.prompt("token", hide_input=True, err=True),
+        token=token or typer.prompt("Label Studio token (Account & Settings)", hide_input=True, err=True),
         task=task,
         service_url=service or _service_url(settings),
         api_key=api_key,
@@ -286,7 +286,9 @@ def _tell_published(done: Published, *, as_json: bool) -> None:
             }
         )
         return
-    if done.predicted or not (done.made or done.there):
+    if not (done.predicted or done.made or done.there or done.left_out):
+        screen.print("there is nothing to put there", highlight=False)
+    if done.predicted:
         screen.print(f"{done.predicted} tasks get their predictions from the running service", highlight=False)
     if done.made or done.there:
         screen.print(f"{done.made} tasks made, {done.there} were there already", highlight=False)

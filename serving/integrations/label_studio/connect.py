@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.errors import PrelabelError
+from models.types import Task
 from pipelines.errors import ConflictError
 from pipelines.store.label_studio.connections import Connection, Connections
 from pipelines.store.store import Store
@@ -65,8 +67,7 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
     """
     async with LabelStudio(order.url, token=order.token) as server:
         project = await server.project(order.project_id)
-        async with AsyncClient(order.service_url, api_key=order.api_key) as client:
-            given = await told_labels(settings, client)
+        given = await _told(order, settings)
         found = bound(settings, order.task, project.label_config, given=given.__getitem__)
         connections = Connections(store)
         await _refuse_another_name(server, connections, order)
@@ -99,6 +100,22 @@ async def connect(order: Order, settings: Settings, store: Store) -> Connected:
             missing_labels=found.binding.missing_labels,
             first_backend=None if not backends or backends[0].url == address else backends[0].title,
         )
+
+
+async def _told(order: Order, settings: Settings) -> dict[Task, tuple[str, ...]]:
+    """By task the labels that the running service gives.
+
+    Raises:
+        PrelabelError: it is not reached, or does not admit us.
+    """
+    try:
+        async with AsyncClient(order.service_url, api_key=order.api_key) as client:
+            return await told_labels(settings, client)
+    except PrelabelError as err:
+        hint = "give a key of its server.api_keys with --api-key" if err.code == "unauthorized" else "is it running?"
+        raise PrelabelError(
+            err.code, f"the service at {order.service_url} does not serve us: {err.message}; {hint}"
+        ) from err
 
 
 async def _add_backend(server: LabelStudio, order: Order, address: str, *, is_interactive: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -78,7 +78,19 @@ async def diagnose(patient: Patient, settings: Settings, store: Store) -> list[F
         project_config = await _label_config(server, patient.project_id)
         backend = OurBackend(url=await _address(server, connection, patient), user=USER, key=patient.api_key)
         parts = Parts(unservable=unservable, fetch=fetch)
-        return await examine(server, patient.project_id, backend=backend, parts=parts, client=client)
+        findings = await examine(server, patient.project_id, backend=backend, parts=parts, client=client)
+        return [*findings, *_missing(project_config, connection, settings, given)]
+
+
+def _missing(
+    label_config: str, connection: Connection, settings: Settings, given: Mapping[LabelTask, tuple[str, ...]]
+) -> Iterator[Finding]:
+    """Which labels the models give and the project does not offer, where it offers any."""
+    with suppress(PrelabelError):
+        found = bound(settings, connection.task, label_config, given=lambda task: given.get(task, ()))
+        if missing := found.binding.missing_labels:
+            text = f"the project does not offer {', '.join(missing)}; what bears these is not asked for"
+            yield Finding(subject="labels", state="note", text=text)
 
 
 async def _connection(patient: Patient, store: Store) -> Connection:

@@ -106,7 +106,7 @@ class Publisher:
                     run=run,
                     labelled=outcome,
                     version=_version(outcome, run),
-                    facts={} if outcome.decision.is_blind else {"uncertainty": _doubt(outcome)},
+                    facts={} if outcome.decision.is_hidden else {"uncertainty": _doubt(outcome)},
                 )
                 for outcome in outcomes
                 if isinstance(outcome, Labelled)
@@ -125,7 +125,7 @@ class Publisher:
     def _of_queue(self, one: WaitingReview, run: Run, queue: str) -> Shown:
         labelled = one.labelled
         facts: dict[str, Any] = {"queue": queue, "priority": round(one.priority, 6), "reason": "blind"}
-        if not labelled.decision.is_blind:
+        if not labelled.decision.is_hidden:
             facts |= {"uncertainty": _doubt(labelled)}
             # Where audits are shown, a reason would tell them from reviews.
             facts["reason"] = one.reason if labelled.decision.route == "review" else "review"
@@ -141,7 +141,7 @@ class Publisher:
                 await self._adopt([one for one in fitting if one.name in there], there)
                 for start in range(0, len(new), _AT_A_TIME):
                     part = await self._readable(new[start : start + _AT_A_TIME], texts, done.left_out)
-                    done.made += await self._import(part)
+                    done.made += await self._import(part, done.left_out)
         return done
 
     async def _readable(self, part: Sequence[Shown], texts: Texts, left_out: Counter[str]) -> list[Shown]:
@@ -156,10 +156,10 @@ class Publisher:
             left_out["texts that are not known any more"] += lost
         return [replace(one, labelled=own) for one, own in zip(part, found, strict=True) if own is not None]
 
-    async def _import(self, part: Sequence[Shown]) -> int:
+    async def _import(self, part: Sequence[Shown], left_out: Counter[str]) -> int:
         if not part:
             return 0
-        ids = await self._server.import_tasks(self._project.id, [self._task(one) for one in part])
+        ids = await self._server.import_tasks(self._project.id, [self._task(one, left_out) for one in part])
         await self._adopt(part, await self._tasks_by_item(ids))
         return len(ids)
 
@@ -186,10 +186,13 @@ class Publisher:
             return False
         return True
 
-    def _task(self, one: Shown) -> dict[str, Any]:
+    def _task(self, one: Shown, left_out: Counter[str]) -> dict[str, Any]:
         found = self._bound_to(one)
         data = {found.binding.source.field or "": _content(one.labelled), ITEM: one.name, **one.facts}
-        return {"data": data, "predictions": [prediction_of(found, one.labelled, version=one.version)]}
+        return {
+            "data": data,
+            "predictions": [prediction_of(found, one.labelled, version=one.version, left_out=left_out)],
+        }
 
     def _bound_to(self, one: Shown) -> Bound:
         found = self._bound[one.labelled.task]
